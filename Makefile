@@ -1,0 +1,40 @@
+# Two commands are enough for a newcomer: `make demo` and `make test`.
+# Both make their own virtual environment in .venv and install what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check format clean
+
+demo: .venv/.user
+	$(BIN)/layerwise demo
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: .venv/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/house
+
+format: .venv/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "layerwise needs Python 3.11 or newer, this is " + sys.version.split()[0]'
+	$(PYTHON) -m venv .venv
+
+.venv/.user: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing layerwise and PyTorch into .venv (a few minutes the first time) ..."
+	$(INSTALL) -e '.[offline]'
+	@touch $@
+
+.venv/.test: .venv/.user
+	@echo "Installing what the tests need ..."
+	$(INSTALL) -e '.[offline,test]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

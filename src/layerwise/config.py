@@ -1,0 +1,110 @@
+"""Recipes: frozen, typed sections, each defined beside what it configures.
+
+A recipe is everything that repeats a run. It comes from three places, later ones win: the defaults in the code, a TOML
+file (`--recipe`), and `--set key=value`. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import tomli_w
+
+from layerwise.errors import RecipeError, nearest
+
+
+class Section(pydantic.BaseModel):
+    """Base of every recipe section: frozen, and closed against unknown keys."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+S = TypeVar("S", bound=Section)
+
+
+def build(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Check plain values and make a section of them.
+
+    Raises:
+        RecipeError: a key is unknown (with the nearest known one) or a value does not fit (with its dotted path).
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f'Unknown key "{path}".', fix=nearest(path, keys(kind))) from None
+        raise RecipeError(f'"{path}" is {first["input"]!r}.', expected=first["msg"]) from None
+
+
+def keys(kind: type[Section], prefix: str = "") -> list[str]:
+    """All dotted keys of a section, nested ones included."""
+    found: list[str] = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        found.append(prefix + name)
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found += keys(inner, f"{prefix}{name}.")
+    return found
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_sets(pairs: Iterable[str]) -> dict[str, Any]:
+    """Turn `--set` texts such as `optimizer.learning_rate=0.001` into nested values.
+
+    A value is read as TOML; what is not TOML is a plain string, so that `model=vgg16` needs no quotes.
+
+    Raises:
+        RecipeError: a text without `=`.
+
+    Example:
+        >>> parse_sets(["augment.flip=true", "thaw=full"])
+        {'augment': {'flip': True}, 'thaw': 'full'}
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f'--set got "{pair}".', expected="key=value, as in --set augment.flip=true")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.strip().split(".")
+        nested: dict[str, Any] = {last: value}
+        for parent in reversed(parents):
+            nested = {parent: nested}
+        values = merge(values, nested)
+    return values
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"There is no recipe at {path}.", expected="a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}.", expected="key = value lines") from None
+
+
+def to_toml(section: Section) -> str:
+    """A section as TOML text; keys whose value is None are left out, as TOML has no null."""
+    return tomli_w.dumps(section.model_dump(mode="json", exclude_none=True))
