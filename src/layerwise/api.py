@@ -1,0 +1,333 @@
+"""All that a door needs: train, resume, load, evaluate, predict, report. The command line and the estimators call this.
+
+The main path reads downwards from `train`: prepare the task, open the run folder, run the stages, each a call of the
+engine, and finish with the kept weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from layerwise.config import merge, read_toml, to_toml
+from layerwise.console import Show, Silent, Terminal
+from layerwise.engine import loop
+from layerwise.engine.signals import wish_to_stop
+from layerwise.errors import StoreError, TrainingError, UsageError, nearest
+from layerwise.report.page import write_report
+from layerwise.store.checkpoint import Checkpoints
+from layerwise.store.model_file import ModelCard, load_model, save_model
+from layerwise.store.run import RunFolder
+from layerwise.tasks import DEMOS, TASKS
+from layerwise.tasks import job as jobs
+from layerwise.tasks.image_inspect import inspect_images
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        path: its folder.
+        metrics: the content of its `metrics.json`.
+
+    Example:
+        >>> run = train("photos/")                                          # doctest: +SKIP
+        >>> run.metrics["metrics"]["accuracy"]                              # doctest: +SKIP
+        {'value': 0.93, 'low': 0.88, 'high': 0.97}
+        >>> run.model().predict(["new.jpg"])                                # doctest: +SKIP
+    """
+
+    path: Path
+    metrics: Mapping[str, Any]
+
+    def model(self, device: str = "auto") -> Model:
+        """The trained model."""
+        return load(self.path, device=device)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: what `load` gives.
+
+    Example:
+        >>> model = load("runs/20261122-flowers")                           # doctest: +SKIP
+        >>> model.predict("new-photos/")                                    # doctest: +SKIP
+    """
+
+    _model: jobs.Model
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model file says beside the weights: task, network, classes, preprocessing, temperature."""
+        return self._model.card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the probabilities."""
+        return self._model.card.classes
+
+    def predict(self, inputs: Any, *, show: Show | None = None) -> pl.DataFrame:
+        """A row for each input: what is predicted, with every class's probability.
+
+        Args:
+            inputs: a path, a list of paths, a folder, or arrays (N, H, W[, C]).
+            show: where progress is shown; nowhere by default.
+        """
+        return self._model.predict(inputs, show or Silent())
+
+    def evaluate(self, data: Any, *, show: Show | None = None) -> dict[str, Any]:
+        """Metrics on labelled data, in the form of `metrics.json`."""
+        return self._model.evaluate(data, show or Silent()).metrics
+
+
+def train(
+    data: Any,
+    *,
+    model: str | torch.nn.Module = "auto",
+    task: str | None = None,
+    out: str | Path | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a network on `data` and leave everything in a run folder.
+
+    Args:
+        data: a folder with a folder per class (with or without `train/ val/ test/` above), a table of image paths and
+            labels, an `.npz`, a folder of idx files, or arrays: `(x, y)` or `{"train": (x, y), "test": (x, y)}`.
+        model: a name that `layerwise models` lists, `timm:NAME`, or an `nn.Module` of your own that gives logits.
+        task: guessed from the data where it is certain.
+        out: the run folder; by default a new one under `runs/`.
+        epochs: over all stages; by default the network's own.
+        seed: of everything random.
+        device: auto, cpu, cuda or mps.
+        recipe: a TOML file, or a mapping such as `{"augment": {"flip": True}}`; the arguments above win over it.
+
+    Raises:
+        LayerwiseError: see `layerwise.errors`; every message says how to mend it.
+
+    Example:
+        >>> run = train("photos/", model="efficientnet_lite0", epochs=8)     # doctest: +SKIP
+    """
+    network = None if isinstance(model, str) else model
+    given = {
+        "task": task,
+        "model": model if isinstance(model, str) and model != "auto" else None if network is None else "custom",
+        "epochs": epochs,
+        "seed": seed,
+        "device": device,
+        "data_path": str(Path(data).absolute()) if isinstance(data, str | Path) else None,
+    }
+    base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
+    values = merge(base, {key: value for key, value in given.items() if value is not None})
+    return run_training(data, values, network, out, Terminal())
+
+
+def run_training(
+    data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
+) -> Run:
+    """`train` with its words put in one mapping; what the command line and the estimators call."""
+    began = time.monotonic()
+    entry = _task(str(values.get("task", "image-classification")))
+    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
+    with folder.lock():
+        job = entry.prepare(data, values, network, show)
+        folder.write_recipe(to_toml(job.recipe))
+        folder.write_examples(job.examples)
+        return _run(job, folder, loop.Position(seed=int(values.get("seed", 0))), None, began, show)
+
+
+def resume(
+    path: str | Path, *, data: Any = None, network: torch.nn.Module | None = None, show: Show | None = None
+) -> Run:
+    """Go on where a run stopped; the end is the one it would have had without the stop, bit for bit.
+
+    Args:
+        path: the run folder.
+        data: only for a run whose data were arrays: the same arrays.
+        network: only for a run of your own network: one like it.
+        show: where progress is shown.
+
+    Raises:
+        StoreError: there is nothing to resume, or the data is no longer what it was.
+    """
+    began, show = time.monotonic(), show or Terminal()
+    folder = RunFolder.open(Path(path))
+    with folder.lock():
+        values = folder.read_recipe()
+        given = data if data is not None else values.get("data_path")
+        if given is None:
+            raise StoreError(
+                "The data of this run were arrays, which are not kept.", fix="Give them: resume(path, data=…)."
+            )
+        job = _task(values["task"]).prepare(given, values, network, show)
+        _same_examples(folder, job.examples)
+        checkpoints = Checkpoints(folder.checkpoints)
+        saved = checkpoints.latest()
+        for line in checkpoints.skipped:
+            show.say(f"Skipped: {line}")
+        position = loop.Position(seed=values.get("seed", 0)) if saved is None else loop.Position(**saved.position)
+        folder.rewrite_log(position.history)
+        return _run(job, folder, position, None if saved is None else saved.state, began, show)
+
+
+def _run(
+    job: jobs.Job,
+    folder: RunFolder,
+    position: loop.Position,
+    state: Mapping[str, Any] | None,
+    began: float,
+    show: Show,
+) -> Run:
+    """Train the stages from `position` on, and finish with the weights that validated best."""
+    for note in job.notes:
+        show.say(note)
+    seconds = {"prepare": time.monotonic() - began}
+    checkpoints = Checkpoints(folder.checkpoints)
+    with wish_to_stop() as asked:
+        for number in range(position.stage, len(job.stages)):
+            stage = job.stages[number]
+            job.task.begin(stage, steps=stage.epochs * job.batches.steps)
+            if state is not None:
+                job.task.load_state_dict(state)
+                state = None
+            position.begin_stage(number)
+            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
+            with show.bar(f"stage {stage.name}", stage.epochs * job.batches.steps) as advance:
+                advance(position.epoch * job.batches.steps + position.step)
+                for report in loop.train(job.task, job.batches, pace, position, checkpoints):
+                    if isinstance(report, loop.Step):
+                        advance(1)
+                    else:
+                        folder.append_log(dict(report.line))
+                        show.say(epoch_line(report.line, stage.epochs))
+                    if asked():
+                        break
+            if asked():
+                raise TrainingError(
+                    f"Stopped, and saved at {_place(position)}.", fix=f"Go on with: layerwise resume {folder.path}"
+                )
+            assert position.best is not None
+            job.task.load_weights(checkpoints.load_weights(position.best))
+    return _finish(job, folder, position, seconds, show)
+
+
+def _finish(job: jobs.Job, folder: RunFolder, position: loop.Position, seconds: dict[str, float], show: Show) -> Run:
+    seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
+    seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
+    outcome = job.finish(seconds)
+    assert position.best is not None
+    save_model(folder.model, job.task.weights(), job.card)
+    folder.write_predictions(outcome.predictions)
+    folder.write_metrics(outcome.metrics)
+    write_report(folder.path, thumbnail=job.thumbnail)
+    return Run(folder.path, outcome.metrics)
+
+
+def load(path: str | Path, *, network: torch.nn.Module | None = None, device: str = "auto") -> Model:
+    """A trained model, from a run folder or a model file. Loading runs no code that the file could hold.
+
+    Args:
+        path: a run folder, or a `.safetensors` file that layerwise wrote.
+        network: only for a model that was your own `nn.Module`: one like it.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        StoreError: it is no such file, it is damaged, or it was made by a newer layerwise.
+    """
+    file = Path(path)
+    if file.is_dir():
+        folder = RunFolder.open(file)
+        if not folder.model.is_file():
+            raise StoreError(f"The run {file} has no model yet.", fix=f"Go on with: layerwise resume {file}")
+        file = folder.model
+    card, tensors = load_model(file)
+    return Model(_task(card.task).restore(card, tensors, network, device))
+
+
+def report(path: str | Path) -> Path:
+    """Write the report of a run again; returns where it lies.
+
+    Worst errors are shown where the run's images are still where they were.
+    """
+    folder = RunFolder.open(Path(path))
+    values = folder.read_recipe()
+    return write_report(folder.path, thumbnail=_task(values["task"]).thumbnails(values))
+
+
+def inspect(
+    data: Any, *, image: str | None = None, label: str | None = None, show: Show | None = None
+) -> dict[str, Any]:
+    """What is in the data and what is wrong with it; every image is opened, nothing is changed.
+
+    Args:
+        data: in any form that `train` takes.
+        image, label: columns, where the data are a table.
+        show: where progress is shown.
+
+    Returns:
+        {"n", "usable", "classes": {name: count}, "parts": {name: count}, "notes": [...],
+        "problems": [{"path", "reason"}, ...]}.
+    """
+    return inspect_images(data, image=image, label=label, show=show or Silent())
+
+
+def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) -> Run:
+    """A full run on data that comes with the installation, with no network.
+
+    Args:
+        name: "digits", scikit-learn's 1,797 handwritten digits: by EfficientNet-Lite0, frozen and then thawed, where
+            the extra `offline` is installed, else by a small network from scratch.
+        out: the run folder.
+        seed: of everything random.
+    """
+    if name not in DEMOS:
+        raise UsageError(f'There is no demo "{name}".', fix=nearest(name, DEMOS))
+    data, recipe = DEMOS[name]()
+    return run_training(data, merge(recipe, {"seed": seed}), None, out, Terminal())
+
+
+def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+    """A line of the log for people."""
+    train, valid = line["train"], line["valid"]
+    return (
+        f"{line['stage']} {line['epoch'] + 1}/{epochs}  "
+        f"train loss {train['loss']:.4f}  "
+        + "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items())
+        + f"  {line['seconds']['train'] + line['seconds']['valid']:.1f} s"
+        + ("  *" if line["best"] else "")
+    )
+
+
+def _task(name: str) -> jobs.TaskEntry:
+    if name not in TASKS:
+        raise UsageError(f'There is no task "{name}".', fix=nearest(name, TASKS))
+    return TASKS[name]
+
+
+def _place(position: loop.Position) -> str:
+    return (
+        f"epoch {position.epoch + 1}, step {position.step}" if position.step else f"the end of epoch {position.epoch}"
+    )
+
+
+def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
+    """Refuse to go on with data that has changed: the end would be neither the old run's nor a new one's."""
+    before = folder.read_examples()
+    if before.height != now.height:
+        came = f"The data has {now.height} examples now, and had {before.height} when the run began."
+    else:
+        changed = (before["hash"] != now["hash"]) | (before["path"] != now["path"])
+        rows = changed.fill_null(value=False).sum() + (before["hash"].is_null() != now["hash"].is_null()).sum()
+        if not rows:
+            return
+        came = f"{rows} of {now.height} examples have changed since the run began."
+    raise StoreError(came, expected="the same data", fix="Put the data back as it was, or start a new run.")

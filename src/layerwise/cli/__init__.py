@@ -1,0 +1,63 @@
+"""The command line: a file a verb, and each verb parses, calls `api`, prints.
+
+Standard output holds results (one JSON object with `--json`), standard error what is said on the way. Exit codes: 0
+done, 1 failed, 2 wrong usage or data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, train
+from layerwise.errors import LayerwiseError
+
+app = typer.Typer(
+    name="layerwise",
+    help="Train, check and ship the classic deep networks on your own data.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+VERBS = {
+    "train": train.run,
+    "resume": resume.run,
+    "evaluate": evaluate.run,
+    "predict": predict.run,
+    "inspect": inspect.run,
+    "report": report.run,
+    "models": models.run,
+    "demo": demo.run,
+}
+for _name, _verb in VERBS.items():
+    app.command(_name)(_verb)
+
+
+def main() -> None:
+    """Entry point of the `layerwise` command."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(words: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        app(args=words, prog_name="layerwise")
+    except LayerwiseError as error:
+        return _failed(str(error), error.exit_code, words)
+    except KeyboardInterrupt:
+        return _failed("Stopped.", 1, words)
+    except SystemExit as stop:  # how the parser ends: 0 after --help, 2 after words it does not know
+        return int(stop.code or 0)
+    return 0
+
+
+def _failed(message: str, code: int, words: list[str]) -> int:
+    print(f"Error: {message}", file=sys.stderr)
+    if "--json" in words:
+        print(json.dumps({"error": message, "exit_code": code}))
+    return code

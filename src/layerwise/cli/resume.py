@@ -1,0 +1,16 @@
+"""`layerwise resume`: go on where a run stopped."""
+
+from __future__ import annotations
+
+from layerwise.cli import words
+
+
+def run(path: words.Folder, json: words.Json = False) -> None:
+    """Go on where RUN stopped; the end is the one it would have had without the stop."""
+    from layerwise import api
+
+    done = api.resume(path)
+    if json:
+        words.print_json({"run": str(done.path), **done.metrics})
+    else:
+        words.print_run(done.path, done.metrics)

@@ -1,0 +1,47 @@
+"""`layerwise train`: data -> run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerwise.cli import words
+
+
+def run(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder per class, table, .npz, or folder of idx files.")],
+    task: Annotated[str | None, typer.Option(help="image-classification; guessed from the data.")] = None,
+    model: Annotated[str, typer.Option(help="A name from `layerwise models`, or timm:NAME.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Over all stages.")] = None,
+    seed: words.Seed = None,
+    device: words.Device = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recipe to start from.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of image paths, in a table.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of labels, in a table.")] = None,
+    set_: words.Set = None,
+    json: words.Json = False,
+) -> None:
+    """Train a network on DATA; everything is left in a run folder."""
+    from layerwise import api
+    from layerwise.config import merge, parse_sets, read_toml
+    from layerwise.console import Terminal
+
+    flags = {
+        "task": task,
+        "epochs": epochs,
+        "seed": seed,
+        "device": device,
+        "model": None if model == "auto" else model,
+    }
+    columns = {name: column for name, column in {"image": image, "label": label}.items() if column is not None}
+    values = merge(read_toml(recipe) if recipe else {}, parse_sets(set_ or []))
+    values = merge(values, {name: value for name, value in flags.items() if value is not None})
+    values = merge(values, {"data_path": str(Path(data).absolute()), "data": columns})
+    done = api.run_training(data, values, None, out, Terminal())
+    if json:
+        words.print_json({"run": str(done.path), **done.metrics})
+    else:
+        words.print_run(done.path, done.metrics)

@@ -1,0 +1,42 @@
+"""Arguments and flags that several verbs share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe.")]
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on standard output."""
+    print(json.dumps(value))
+
+
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Every figure with its interval and the baseline's beside it, then the verdict."""
+    baseline = metrics["baseline"]
+    print(f"\n{metrics['n']:,} images of the part {metrics['split']}; 95 % intervals; baseline: {baseline['name']}")
+    for name, found in metrics["metrics"].items():
+        other = baseline["metrics"].get(name)
+        beside = "" if other is None else f"   baseline {other['value']:.3f}"
+        print(
+            f"  {name.replace('_', ' '):<10} {found['value']:.3f}  ({found['low']:.3f} to {found['high']:.3f}){beside}"
+        )
+    print(metrics["verdict"])
+
+
+def print_run(path: Path, metrics: Mapping[str, Any]) -> None:
+    """The result of a run for people: figures, and where everything lies."""
+    print_metrics(metrics)
+    print(f"\nReport  {path / 'report.html'}")
+    print(f"Model   {path / 'model.safetensors'}")
+    print(f"Use it  layerwise predict {path} IMAGE...")

@@ -1,0 +1,94 @@
+"""Where and how numbers are computed: device, precision, and seeds that depend on nothing but their arguments."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from layerwise.errors import UsageError, nearest
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device together with the number format of its matrix products.
+
+    Example:
+        >>> pick("cpu", "float32").name
+        'cpu'
+    """
+
+    torch: torch.device
+    autocast: torch.dtype | None
+
+    @property
+    def name(self) -> str:
+        """The name that `--device` takes."""
+        return str(self.torch)
+
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which forward passes run."""
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch.type, dtype=self.autocast)
+
+
+def pick(name: str = "auto", precision: Precision = "auto") -> Device:
+    """Choose a device, and bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        UsageError: the device is unknown, or this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f'There is no device "{name}".', fix=nearest(name, ["auto", "cpu", "cuda", "mps"])) from None
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, False):
+        usable = ", ".join(kind for kind, there in here.items() if there)
+        raise UsageError(f'This machine has no "{name}" that PyTorch can use.', expected=f"one of: auto, {usable}")
+    wanted = precision == "bfloat16" or (precision == "auto" and _native_bfloat16(device))
+    if device.type == "cpu":
+        # Values that decay towards zero (dropped units, Adam's moments) become denormals, which a CPU computes in
+        # microcode, up to 100 times slower. Zero is as good.
+        torch.set_flush_denormal(True)
+    return Device(device, torch.bfloat16 if wanted else None)
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    return False
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit number from several, by SplitMix64 (Steele, Lea, Flood 2014); any change in any of them changes all.
+
+    Example:
+        >>> mix(1, 2) == mix(1, 2), mix(1, 2) == mix(2, 1)
+        (True, False)
+    """
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state = (state ^ (number & _WORD)) + 0x9E3779B97F4A7C15 & _WORD
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _WORD
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _WORD
+        state ^= state >> 31
+    return state >> 1
+
+
+_WORD = (1 << 64) - 1
+
+
+def seed(*numbers: int) -> None:
+    """Set torch's generators from numbers alone, so that what follows depends on no earlier draw."""
+    torch.manual_seed(mix(*numbers))

@@ -1,0 +1,141 @@
+"""One optimizer's update: backward, clip, step, average.
+
+A task holds one `Update` for each set of parameters that it trains by its own loss: a classifier has one, a GAN two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+import torch
+from torch import Tensor
+
+from layerwise.config import Section
+from layerwise.engine.schedule import Schedule, factor
+from layerwise.errors import Diverged
+
+
+class OptimizerRecipe(Section):
+    """How parameters follow their gradients."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd is Nesterov's
+    learning_rate: float = pydantic.Field(1e-3, gt=0.0)  # the highest of the schedule
+    weight_decay: float = pydantic.Field(0.01, ge=0.0)  # decoupled for adamw; not applied to biases and norms
+    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0)  # sgd only
+    norm_bias_rate: float = pydantic.Field(1.0, gt=0.0)  # factor on the rate of the biases of normalisation layers
+    schedule: Schedule = "cosine"
+    warmup: float = pydantic.Field(0.0, ge=0.0, lt=1.0)  # share of a stage's steps
+    clip: float = pydantic.Field(0.0, ge=0.0)  # largest norm of the gradient; 0 is off
+    ema: float = pydantic.Field(0.0, ge=0.0, lt=1.0)  # decay of the average of weights used to evaluate; 0 is off
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate.
+
+    Args:
+        parameters: leaves of the network.
+        rate: factor on the learning rate.
+        decays: whether weight decay applies.
+    """
+
+    parameters: Sequence[Tensor]
+    rate: float = 1.0
+    decays: bool = True
+
+
+class Update:
+    """Takes a loss, changes its own parameters, touches no others.
+
+    Args:
+        groups: what it changes.
+        recipe: how.
+        learning_rate: the highest of the schedule.
+        steps: how many updates the schedule spans.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(1))
+        >>> update = Update([Group([weight])], OptimizerRecipe(name="sgd"), learning_rate=0.1, steps=10)
+        >>> update((weight**2).sum())
+        >>> weight.item() < 1
+        True
+    """
+
+    def __init__(self, groups: Sequence[Group], recipe: OptimizerRecipe, *, learning_rate: float, steps: int) -> None:
+        self._recipe, self._learning_rate, self._steps, self._done = recipe, learning_rate, max(1, steps), 0
+        self._rates = [group.rate for group in groups]
+        self._parameters = [parameter for group in groups for parameter in group.parameters]
+        self._optimizer = _optimizer(groups, recipe, learning_rate)
+        self._average = [parameter.detach().clone() for parameter in self._parameters] if recipe.ema else []
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step, before the groups' own factors."""
+        return self._learning_rate * factor(self._recipe.schedule, self._done / self._steps, warmup=self._recipe.warmup)
+
+    def __call__(self, loss: Tensor) -> None:
+        """Backward, clip, step, average.
+
+        Raises:
+            Diverged: the loss, or the norm of the gradient where it is clipped, is not finite; nothing was changed.
+        """
+        if not torch.isfinite(loss.detach()):
+            raise Diverged(f"The loss is {loss.item()}.", fix=_DIVERGED)
+        loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        if self._recipe.clip:
+            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
+            if not torch.isfinite(norm):
+                raise Diverged(f"The norm of the gradient is {norm.item()}.", fix=_DIVERGED)
+        rate = self.learning_rate
+        for group, own in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * own
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._done += 1
+        if self._average:
+            # Early on a long average would remember the start: the decay grows with the number of steps.
+            decay = min(self._recipe.ema, (1 + self._done) / (10 + self._done))
+            torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - decay)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it, the parameters hold their averages, where averages are kept."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for place, parameter in enumerate(self._parameters if self._average else []):
+            parameter.data, self._average[place] = self._average[place], parameter.data
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, averages and the number of steps done; the parameters themselves are the network's."""
+        return {"optimizer": self._optimizer.state_dict(), "average": self._average, "done": self._done}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._optimizer.load_state_dict(dict(state["optimizer"]))
+        for own, saved in zip(self._average, state["average"], strict=True):
+            own.copy_(saved)
+        self._done = int(state["done"])
+
+
+_DIVERGED = "Lower optimizer.learning_rate, set optimizer.clip=1, or look for broken values in the data."
+
+
+def _optimizer(groups: Sequence[Group], recipe: OptimizerRecipe, learning_rate: float) -> torch.optim.Optimizer:
+    settings = [
+        {"params": list(group.parameters), "weight_decay": recipe.weight_decay if group.decays else 0.0}
+        for group in groups
+    ]
+    if recipe.name == "sgd":
+        nesterov = recipe.momentum > 0
+        return torch.optim.SGD(settings, lr=learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+    kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
+    return kind(settings, lr=learning_rate, fused=True)

@@ -1,0 +1,211 @@
+"""A trained image classifier: predict, evaluate, and how it comes back from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from layerwise.config import build
+from layerwise.console import Show
+from layerwise.data.augment import AugmentRecipe
+from layerwise.data.decode import Preprocess
+from layerwise.data.images import find_images
+from layerwise.data.loader import Batch, ImageBatches, Normalise
+from layerwise.data.pixels import PixelStore, build_pixels, decode_batch, default_cache
+from layerwise.device import Device, pick
+from layerwise.errors import DataError, StoreError, UsageError
+from layerwise.metrics.summary import summarize
+from layerwise.models import build_model
+from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.image_classification import ImageClassification
+from layerwise.tasks.image_data import targets_of
+from layerwise.tasks.job import Outcome
+from layerwise.tasks.recipe import ImageRecipe
+
+TASK = "image-classification"
+_BATCH = 64
+
+
+def prediction_table(
+    classes: tuple[str, ...], paths: list[str], probabilities: np.ndarray, targets: np.ndarray | None = None
+) -> pl.DataFrame:
+    """A row an image: path, label and loss where known, the predicted class and every class's probability."""
+    best = probabilities.argmax(1)
+    columns: dict[str, Any] = {"path": paths}
+    if targets is not None:
+        columns["label"] = [classes[number] for number in targets]
+    columns["predicted"] = [classes[number] for number in best]
+    columns["probability"] = probabilities[np.arange(len(best)), best]
+    if targets is not None:
+        columns["loss"] = -np.log(np.clip(probabilities[np.arange(len(best)), targets], 1e-15, None))
+    return pl.DataFrame(columns | {f"p:{name}": probabilities[:, place] for place, name in enumerate(classes)})
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """A trained image classifier.
+
+    Args:
+        card: of its model file.
+        task: holds the network.
+        preprocess: from bytes to pixels and inputs.
+        device: where it computes.
+    """
+
+    card: ModelCard
+    task: ImageClassification
+    preprocess: Preprocess
+    device: Device
+
+    def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
+        """Predict paths, folders, bytes or arrays: a row for each, with its problem where it cannot be read."""
+        found = find_inputs(inputs)
+        parts: list[np.ndarray] = []
+        problems: dict[int, str] = {}
+        with show.bar("predicting", len(found)) as advance:
+            for first in range(0, len(found), _BATCH):
+                chunk = found[first : first + _BATCH]
+                pixels, bad = decode_batch([item for _, item in chunk], self.preprocess)
+                problems |= {first + row: reason for row, reason in bad.items()}
+                parts.append(self.probabilities(pixels))
+                advance(len(chunk))
+        probabilities = np.concatenate(parts)
+        table = prediction_table(self.card.classes, [name for name, _ in found], probabilities)
+        reasons = pl.Series("problem", [problems.get(row) for row in range(len(found))], dtype=pl.String)
+        answers = [name for name in table.columns if name != "path"]
+        unread = reasons.is_not_null()
+        blank = [pl.when(unread).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
+        return table.with_columns(blank).with_columns(reasons)
+
+    def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
+        """(B, H, W, C) uint8 pixels, as preprocessed -> (B, classes) probabilities."""
+        images = pixels.to(self.device.torch).permute(0, 3, 1, 2).float()  # (B, C, H, W)
+        nothing = torch.zeros(len(pixels), dtype=torch.int64)
+        batch = Batch(np.arange(len(pixels)), Normalise(self.preprocess.mean, self.preprocess.std)(images), nothing)
+        return self.task.predict(iter([batch]), self.card.temperature)[0]
+
+    def evaluate(self, data: Any, show: Show) -> Outcome:
+        """Metrics on other labelled data: its test part where it has one by name, else all of it.
+
+        Raises:
+            DataError: a label that the model does not know, or nothing usable.
+        """
+        source = find_images(data)
+        unknown = sorted(set(source.classes) - set(self.card.classes))
+        if unknown:
+            raise DataError(
+                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
+                expected=f"only {', '.join(self.card.classes[:20])}",
+            )
+        with show.bar("reading images", len(source.table)) as advance:
+            store = build_pixels(source, self.preprocess, cache=default_cache(), advance=advance)
+        targets = targets_of(source.table, self.card.classes)
+        usable = np.array([row not in store.problems for row in range(len(targets))]) & (targets >= 0)
+        parts = np.array(source.table["split"].to_list(), dtype=object)
+        named = usable & (parts == "test")
+        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
+        if not len(rows):
+            raise DataError("No usable labelled image was found.", expected="at least one")
+        batches = self._batches(store, targets, rows)
+        probabilities, right = self.task.predict(batches.part("test"), self.card.temperature)
+        metrics = summarize(
+            task=TASK,
+            split=part,
+            probabilities=probabilities,
+            targets=right,
+            train_targets=right,
+            classes=self.card.classes,
+            seconds={},
+        )
+        paths = source.table["path"].gather(rows).to_list()
+        table = prediction_table(self.card.classes, paths, probabilities, right)
+        return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
+
+    def _batches(self, store: PixelStore, targets: np.ndarray, rows: np.ndarray) -> ImageBatches:
+        return ImageBatches(
+            store=store,
+            targets=targets,
+            parts={"test": rows},
+            classes=len(self.card.classes),
+            batch_size=_BATCH,
+            augment=AugmentRecipe(),
+            normalise=Normalise(self.preprocess.mean, self.preprocess.std),
+            seed=0,
+            device=self.device.torch,
+        )
+
+
+def restore(
+    card: ModelCard, tensors: Mapping[str, torch.Tensor], network: nn.Module | None, device_name: str
+) -> ImageModel:
+    """A model from its file.
+
+    Raises:
+        StoreError: the tensors do not fit the network that the card names, or the network is the user's own and was
+            not given.
+    """
+    shape, look = card.network, build(Preprocess, card.preprocess)
+    if network is None:
+        if card.model == "custom":
+            raise StoreError(
+                "This model file holds the weights of your own network, and no code.",
+                expected="the network itself",
+                fix="Give it: layerwise.load(path, network=MyNet()).",
+            )
+        network = build_model(
+            card.model,
+            classes=shape["classes"],
+            channels=shape["channels"],
+            size=(look.height, look.width),
+            pretrained=False,
+            options=shape["options"],
+        )
+    check_tensors(network.state_dict(), tensors)
+    network.load_state_dict(dict(tensors))
+    device = pick(device_name)
+    task = ImageClassification(network, ImageRecipe(), device, pretrained=False)
+    return ImageModel(card, task, look, device)
+
+
+def find_inputs(inputs: Any) -> list[tuple[str, Any]]:
+    """What is to be predicted, each with a name for people; folders are looked through.
+
+    Args:
+        inputs: a path, bytes of a file, an array of images (N, H, W[, C]), or a list of any of these but arrays.
+
+    Raises:
+        DataError: there is nothing, or a path does not exist.
+        UsageError: it is something else.
+    """
+    if isinstance(inputs, np.ndarray | torch.Tensor):
+        if inputs.ndim not in (3, 4):
+            raise DataError(f"The array has the shape {tuple(inputs.shape)}.", expected="(N, H, W) or (N, H, W, C)")
+        return [(str(row), image) for row, image in enumerate(inputs)]
+    listed: Sequence[Any] = [inputs] if isinstance(inputs, str | Path | bytes) else inputs
+    found = [pair for item in listed for pair in _inputs_of(item)]
+    if not found:
+        raise DataError("There is nothing to predict.", expected="one image or more")
+    return found
+
+
+def _inputs_of(item: Any) -> list[tuple[str, Any]]:
+    if isinstance(item, bytes):
+        return [(f"{len(item)} bytes", item)]
+    if isinstance(item, np.ndarray | torch.Tensor):
+        return [("array", item)]
+    if not isinstance(item, str | Path):
+        raise UsageError(f"An input is a {type(item).__name__}.", expected="a path, bytes of a file, or an array")
+    path = Path(item)
+    if path.is_dir():
+        source = find_images(path, labelled=False)
+        return [(str(source.file(row)), source.file(row)) for row in range(len(source))]
+    if not path.exists():
+        raise DataError(f"There is no image at {path}.", expected="an image or a folder of images")
+    return [(str(path), path)]

@@ -1,0 +1,159 @@
+"""A run of image classification, from data to outcome."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+import layerwise
+from layerwise.config import build
+from layerwise.console import Show
+from layerwise.data.decode import Preprocess
+from layerwise.data.images import find_images
+from layerwise.data.loader import ImageBatches
+from layerwise.data.pixels import decode_batch
+from layerwise.device import pick, seed
+from layerwise.errors import UsageError
+from layerwise.metrics.summary import summarize
+from layerwise.models import build_model, learn_from_data
+from layerwise.store.model_file import ModelCard
+from layerwise.tasks import image_data
+from layerwise.tasks.image_classification import ImageClassification
+from layerwise.tasks.image_data import ImageData, ids_of
+from layerwise.tasks.image_model import TASK, prediction_table
+from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.recipe import ImageRecipe, stages
+
+_THUMBNAIL = 128
+
+
+def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
+    """Read the data, build the network, and say how it will be trained.
+
+    Args:
+        data: a path, arrays or a table; see `find_images`.
+        values: the user's part of the recipe.
+        network: the user's own; None for one of the table.
+        show: tells a person how far it is.
+
+    Raises:
+        LayerwiseError: the data, the recipe or the weights cannot be used.
+    """
+    found = image_data.read(data, values, show)
+    recipe, entry = found.recipe, found.entry
+    device = pick(recipe.device, recipe.precision)
+    seed(recipe.seed)
+    pretrained = entry is not None and entry.transfer and recipe.pretrained
+    if network is None:
+        network = _build(found)
+        learn_from_data(network, found.sample)
+    else:
+        _check_network(network, found)
+    task = ImageClassification(network, recipe, device, pretrained=pretrained)
+    batches = found.batches(device)
+    card = _card(found)
+    return Job(
+        recipe=recipe,
+        task=task,
+        batches=batches,
+        stages=stages(recipe, transfer=pretrained),
+        examples=found.examples,
+        card=card,
+        patience=recipe.stop.patience,
+        save_seconds=recipe.save_seconds,
+        notes=found.notes,
+        finish=lambda seconds: _finish(found, task, batches, seconds),
+        thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
+    )
+
+
+def _build(found: ImageData) -> nn.Module:
+    look = found.preprocess
+    return build_model(
+        found.recipe.model,
+        classes=len(found.classes),
+        channels=look.channels,
+        size=(look.height, look.width),
+        pretrained=found.recipe.pretrained,
+        options=found.recipe.network,
+    )
+
+
+def _card(found: ImageData) -> ModelCard:
+    look = found.preprocess
+    return ModelCard(
+        layerwise=layerwise.__version__,
+        task=TASK,
+        model=found.recipe.model,
+        network={
+            "classes": len(found.classes),
+            "channels": look.channels,
+            "size": look.height,
+            "options": found.recipe.network,
+        },
+        classes=found.classes,
+        preprocess=look.model_dump(mode="json"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tensors_sha256="",
+    )
+
+
+def _check_network(network: nn.Module, found: ImageData) -> None:
+    """A user's own network is tried on two images before anything long begins."""
+    network.eval()
+    wanted = (2, len(found.classes))
+    try:
+        with torch.inference_mode():
+            given = tuple(network(found.sample()[:2]).shape)
+    except (RuntimeError, ValueError, TypeError) as error:
+        look = found.preprocess
+        shape = f"(2, {look.channels}, {look.height}, {look.width})"
+        raise UsageError(f"Your network failed on a batch of shape {shape}: {error}.") from error
+    if given != wanted:
+        raise UsageError(
+            f"Your network's output has the shape {given} for two images.",
+            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
+        )
+
+
+def _finish(
+    found: ImageData, task: ImageClassification, batches: ImageBatches, seconds: Mapping[str, float]
+) -> Outcome:
+    rows = ids_of(found.examples, "test")
+    probabilities, targets = task.predict(batches.part("test"))
+    metrics = summarize(
+        task=TASK,
+        split=found.held_out,
+        probabilities=probabilities,
+        targets=targets,
+        train_targets=found.targets[ids_of(found.examples, "train")],
+        classes=found.classes,
+        seconds=seconds,
+    )
+    paths = found.examples["path"].gather(rows).to_list()
+    table = prediction_table(found.classes, paths, probabilities, targets)
+    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
+
+
+def thumbnails(values: Mapping[str, Any]) -> Callable[[int], np.ndarray | None]:
+    """Pixels of a run's examples by number, read again from where the data was; None where it is gone."""
+    recipe = build(ImageRecipe, values)
+    if recipe.data_path is None or not Path(recipe.data_path).exists():
+        return lambda row: None
+    source = find_images(recipe.data_path, image=recipe.data.image, label=recipe.data.label)
+    side = Preprocess(height=_THUMBNAIL, width=_THUMBNAIL, resize="pad", mean=(0.0,) * 3, std=(1.0,) * 3)
+
+    def pixels(row: int) -> np.ndarray | None:
+        if row >= len(source.table):
+            return None
+        found, bad = decode_batch([source.file(row) if source.arrays is None else source.arrays[row]], side)
+        return None if bad else found[0].numpy()
+
+    return pixels
