@@ -7,7 +7,8 @@ engine, and finish with the kept weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from layerwise.errors import StoreError, TrainingError, UsageError, nearest
 from layerwise.report.page import write_report
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import ModelCard, load_model, save_model
-from layerwise.store.run import RunFolder
+from layerwise.store.run import RunFolder, discard
 from layerwise.tasks import DEMOS, TASKS
 from layerwise.tasks import job as jobs
 from layerwise.tasks.image_inspect import inspect_images
@@ -128,21 +129,16 @@ def train(
     }
     base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
     values = merge(base, {key: value for key, value in given.items() if value is not None})
-    return run_training(data, values, network, out, Terminal())
+    with _begun(data, values, network, out, Terminal()) as session:
+        return _run(session)
 
 
 def run_training(
     data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
 ) -> Run:
     """`train` with its words put in one mapping; what the command line and the estimators call."""
-    began = time.monotonic()
-    entry = _task(str(values.get("task", "image-classification")))
-    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
-    with folder.lock():
-        job = entry.prepare(data, values, network, show)
-        folder.write_recipe(to_toml(job.recipe))
-        folder.write_examples(job.examples)
-        return _run(job, folder, loop.Position(seed=int(values.get("seed", 0))), None, began, show)
+    with _begun(data, values, network, out, show) as session:
+        return _run(session)
 
 
 def resume(
@@ -174,24 +170,52 @@ def resume(
         saved = checkpoints.latest()
         for line in checkpoints.skipped:
             show.say(f"Skipped: {line}")
-        position = loop.Position(seed=values.get("seed", 0)) if saved is None else loop.Position(**saved.position)
+        position = loop.Position(seed=values["seed"]) if saved is None else loop.Position(**saved.position)
         folder.rewrite_log(position.history)
-        return _run(job, folder, position, None if saved is None else saved.state, began, show)
+        return _run(_Session(job, folder, checkpoints, position, None if saved is None else saved.state, show, began))
 
 
-def _run(
-    job: jobs.Job,
-    folder: RunFolder,
-    position: loop.Position,
-    state: Mapping[str, Any] | None,
-    began: float,
-    show: Show,
-) -> Run:
-    """Train the stages from `position` on, and finish with the weights that validated best."""
+@dataclass(frozen=True)
+class _Session:
+    """A run under way."""
+
+    job: jobs.Job
+    folder: RunFolder
+    checkpoints: Checkpoints
+    position: loop.Position
+    state: Mapping[str, Any] | None
+    show: Show
+    began: float
+
+
+@contextmanager
+def _begun(
+    data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
+) -> Iterator[_Session]:
+    """A new run in its locked folder. Nothing is left behind of a run whose data or recipe cannot be used."""
+    began = time.monotonic()
+    entry = _task(str(values.get("task", "image-classification")))
+    existed = out is not None and Path(out).exists()
+    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
+    with folder.lock():
+        try:
+            job = entry.prepare(data, values, network, show)
+        except BaseException:
+            discard(folder, keep_folder=existed)
+            raise
+        folder.write_recipe(to_toml(job.recipe))
+        folder.write_examples(job.examples)
+        position = loop.Position(seed=int(values.get("seed", 0)))
+        yield _Session(job, folder, Checkpoints(folder.checkpoints), position, None, show, began)
+
+
+def _run(session: _Session) -> Run:
+    """Train the stages that are left, and finish with the weights that validated best."""
+    job, position, show = session.job, session.position, session.show
     for note in job.notes:
         show.say(note)
-    seconds = {"prepare": time.monotonic() - began}
-    checkpoints = Checkpoints(folder.checkpoints)
+    seconds = {"prepare": time.monotonic() - session.began}
+    state = session.state
     with wish_to_stop() as asked:
         for number in range(position.stage, len(job.stages)):
             stage = job.stages[number]
@@ -203,28 +227,31 @@ def _run(
             pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
             with show.bar(f"stage {stage.name}", stage.epochs * job.batches.steps) as advance:
                 advance(position.epoch * job.batches.steps + position.step)
-                for report in loop.train(job.task, job.batches, pace, position, checkpoints):
+                for report in loop.train(job.task, job.batches, pace, position, session.checkpoints):
                     if isinstance(report, loop.Step):
                         advance(1)
                     else:
-                        folder.append_log(dict(report.line))
+                        session.folder.append_log(dict(report.line))
                         show.say(epoch_line(report.line, stage.epochs))
                     if asked():
                         break
             if asked():
-                raise TrainingError(
-                    f"Stopped, and saved at {_place(position)}.", fix=f"Go on with: layerwise resume {folder.path}"
-                )
+                raise _stopped(session)
             assert position.best is not None
-            job.task.load_weights(checkpoints.load_weights(position.best))
-    return _finish(job, folder, position, seconds, show)
+            job.task.load_weights(session.checkpoints.load_weights(position.best))
+    return _finish(session, seconds)
 
 
-def _finish(job: jobs.Job, folder: RunFolder, position: loop.Position, seconds: dict[str, float], show: Show) -> Run:
+def _stopped(session: _Session) -> TrainingError:
+    place = _place(session.position)
+    return TrainingError(f"Stopped, and saved at {place}.", fix=f"Go on with: layerwise resume {session.folder.path}")
+
+
+def _finish(session: _Session, seconds: dict[str, float]) -> Run:
+    job, folder, position = session.job, session.folder, session.position
     seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
     seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
     outcome = job.finish(seconds)
-    assert position.best is not None
     save_model(folder.model, job.task.weights(), job.card)
     folder.write_predictions(outcome.predictions)
     folder.write_metrics(outcome.metrics)
@@ -325,9 +352,8 @@ def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
     if before.height != now.height:
         came = f"The data has {now.height} examples now, and had {before.height} when the run began."
     else:
-        changed = (before["hash"] != now["hash"]) | (before["path"] != now["path"])
-        rows = changed.fill_null(value=False).sum() + (before["hash"].is_null() != now["hash"].is_null()).sum()
-        if not rows:
+        same = before["hash"].eq_missing(now["hash"]) & before["path"].eq_missing(now["path"])
+        if same.all():
             return
-        came = f"{rows} of {now.height} examples have changed since the run began."
+        came = f"{int((~same).sum())} of {now.height} examples have changed since the run began."
     raise StoreError(came, expected="the same data", fix="Put the data back as it was, or start a new run.")

@@ -22,19 +22,19 @@ class Device:
         'cpu'
     """
 
-    torch: torch.device
+    place: torch.device
     autocast: torch.dtype | None
 
     @property
     def name(self) -> str:
         """The name that `--device` takes."""
-        return str(self.torch)
+        return str(self.place)
 
     def precision(self) -> contextlib.AbstractContextManager[object]:
         """Context in which forward passes run."""
         if self.autocast is None:
             return contextlib.nullcontext()
-        return torch.autocast(self.torch.type, dtype=self.autocast)
+        return torch.autocast(self.place.type, dtype=self.autocast)
 
 
 def pick(name: str = "auto", precision: Precision = "auto") -> Device:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "train": train.run,
     "resume": resume.run,
     "evaluate": evaluate.run,

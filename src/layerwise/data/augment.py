@@ -13,6 +13,7 @@ import numpy as np
 import pydantic
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from layerwise.config import Section
@@ -51,7 +52,7 @@ def draws(ids: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
         >>> bool((together[1] == draws(np.array([4]), seed=1, epoch=0)[0]).all())
         True
     """
-    state = np.uint64(seed % 2**64)
+    state: NDArray[np.uint64] | np.uint64 = np.uint64(seed % 2**64)
     with np.errstate(over="ignore"):
         for number in (np.uint64(epoch), ids.astype(np.uint64)[:, None], np.arange(_DRAWS, dtype=np.uint64)[None, :]):
             state = (state ^ number) + np.uint64(0x9E3779B97F4A7C15)

@@ -31,7 +31,7 @@ class ImageClassification:
     """
 
     def __init__(self, network: nn.Module, recipe: ImageRecipe, device: Device, *, pretrained: bool) -> None:
-        self.network = network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._recipe, self._device, self._pretrained = recipe, device, pretrained
         self._update: Update | None = None
         # What a network itself keeps fixed, such as filters taken from the data, no stage thaws.

@@ -65,7 +65,7 @@ class ImageData:
             augment=self.recipe.augment,
             normalise=Normalise(self.preprocess.mean, self.preprocess.std),
             seed=self.recipe.seed,
-            device=device.torch,
+            device=device.place,
         )
 
     def sample(self) -> torch.Tensor:

@@ -86,7 +86,7 @@ class ImageModel:
 
     def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
         """(B, H, W, C) uint8 pixels, as preprocessed -> (B, classes) probabilities."""
-        images = pixels.to(self.device.torch).permute(0, 3, 1, 2).float()  # (B, C, H, W)
+        images = pixels.to(self.device.place).permute(0, 3, 1, 2).float()  # (B, C, H, W)
         nothing = torch.zeros(len(pixels), dtype=torch.int64)
         batch = Batch(np.arange(len(pixels)), Normalise(self.preprocess.mean, self.preprocess.std)(images), nothing)
         return self.task.predict(iter([batch]), self.card.temperature)[0]
@@ -138,7 +138,7 @@ class ImageModel:
             augment=AugmentRecipe(),
             normalise=Normalise(self.preprocess.mean, self.preprocess.std),
             seed=0,
-            device=self.device.torch,
+            device=self.device.place,
         )
 
 

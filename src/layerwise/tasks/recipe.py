@@ -57,7 +57,9 @@ class ImageRecipe(Section):
     thaw: Literal["none", "auto", "full"] = "auto"
     stages: tuple[Stage, ...] = ()  # in place of the network's own
     save_seconds: float = pydantic.Field(60.0, ge=0.0)  # between checkpoints within an epoch
-    network: dict[str, Any] = pydantic.Field(default_factory=dict)  # options of the network, such as hidden and dropout of a pretrained one's head
+    network: dict[str, Any] = pydantic.Field(
+        default_factory=dict
+    )  # options of the network, such as hidden and dropout of a pretrained one's head
     data: DataRecipe = DataRecipe()
     split: SplitRecipe = SplitRecipe()
     augment: AugmentRecipe = AugmentRecipe()

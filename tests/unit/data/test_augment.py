@@ -66,7 +66,9 @@ def test_rotation_keeps_angles_and_lengths_on_any_shape(height: int, width: int)
     changed = augment(images, np.arange(100), AugmentRecipe(rotation=90), seed=0, epoch=0)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     weight = changed[:, 0] / changed[:, 0].sum((1, 2), keepdim=True)
-    spread = [(weight * (grid - (weight * grid).sum((1, 2), keepdim=True)) ** 2).sum((1, 2)) for grid in (rows, columns)]
+    spread = [
+        (weight * (grid - (weight * grid).sum((1, 2), keepdim=True)) ** 2).sum((1, 2)) for grid in (rows, columns)
+    ]
     # The bar's second moment about its centre is the same at every angle.
     assert torch.allclose(spread[0] + spread[1], torch.full((100,), 16**2 / 12), rtol=0.1)
     assert float(spread[1].max()) > 15

@@ -1,0 +1,25 @@
+"""`python -m benchmarks NAME [WORDS...]`: run one benchmark and print its figures."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = {
+    "accuracy": "flowers and ants-bees with efficientnet_lite0; several seeds",
+    "cifar": "the course's CIFAR network, 10 epochs with augmentation",
+    "fashion": "Fashion-MNIST with airbench-small, within 10 CPU-minutes",
+    "throughput": "training samples a second beside Keras on TensorFlow, in one run",
+    "memory": "peak memory for 1,000 and 10,000 photographs",
+}
+
+
+def main() -> None:
+    """Call the benchmark that the first word names."""
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        print("\n".join(f"{name:<12} {about}" for name, about in NAMES.items()))
+        sys.exit(2)
+    importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
+
+
+main()

@@ -1,0 +1,73 @@
+"""What no model is needed for, and whether a model beats it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.metrics.intervals import percentiles
+from layerwise.metrics.scores import Array, accuracy, predicted_classes
+
+RESAMPLES = 10_000
+FEW = 30  # examples: below, the verdict says how few they are
+
+
+def majority(train_targets: Array, targets: Array, classes: int) -> NDArray[np.float64]:
+    """The baseline that looks at no input: every example gets the shares of the classes in training.
+
+    It always predicts the most frequent training class (the first of equals), and its log loss is the best that a
+    model without inputs can have.
+
+    Args:
+        train_targets: `(m,)` integers, m >= 1.
+        targets: `(n,)`; only their number is used.
+        classes: how many classes there are.
+
+    Returns:
+        Probabilities `(n, classes)`, every row the same.
+
+    Example:
+        >>> majority(np.array([0, 1, 1, 1]), np.array([0, 0]), 2).tolist()
+        [[0.25, 0.75], [0.25, 0.75]]
+    """
+    assert len(train_targets) > 0
+    shares = np.bincount(train_targets, minlength=classes) / len(train_targets)
+    return np.tile(shares, (len(targets), 1))
+
+
+def verdict(
+    probabilities: Array, baseline_probabilities: Array, targets: Array, *, classes: Sequence[str], seed: int = 0
+) -> str:
+    """One sentence for people: does the model beat always giving the same answer?
+
+    From a paired bootstrap of the difference in accuracy on the same examples, to which one example that only the
+    model gets right and one that only the baseline gets right are added, so that a handful of examples never looks
+    certain (Bonett & Price 2012).
+
+    Example:
+        >>> rows = np.eye(2)[[0, 1] * 20]
+        >>> print(verdict(rows, np.tile([0.5, 0.5], (40, 1)), np.array([0, 1] * 20), classes=["cat", "dog"]))
+        Better than always answering "cat": accuracy 1.000 against 0.500 (difference 0.500, 95 % interval 0.31 to 0.64).
+    """
+    mine = predicted_classes(probabilities) == targets
+    theirs = predicted_classes(baseline_probabilities) == targets
+    wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
+    low, high = _difference(wins, losses, len(targets), seed)
+    answer = classes[int(predicted_classes(baseline_probabilities[:1])[0])]
+    a, b = accuracy(probabilities, targets), accuracy(baseline_probabilities, targets)
+    start = "Better" if low > 0 else "Worse" if high < 0 else "Not better"
+    only = f" Only {len(targets)} example{'s' * (len(targets) > 1)}: more would tell." if len(targets) < FEW else ""
+    return (
+        f'{start} than always answering "{answer}": accuracy {a:.3f} against {b:.3f} '
+        f"(difference {a - b:.3f}, 95 % interval {low:.2f} to {high:.2f}).{only}"
+    )
+
+
+def _difference(wins: int, losses: int, n: int, seed: int) -> tuple[float, float]:
+    """Bounds of the difference in accuracy: wins and losses are what only one of the two got right."""
+    total = n + 2
+    shares = np.array([wins + 1, losses + 1, n - wins - losses]) / total
+    drawn = np.random.default_rng([seed, 2]).multinomial(total, shares, size=RESAMPLES)  # (resamples, 3)
+    return percentiles((drawn[:, 0] - drawn[:, 1]) / total, 0.95)

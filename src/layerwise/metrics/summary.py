@@ -1,0 +1,84 @@
+"""`metrics.json`: every score with its interval, a baseline, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from layerwise.errors import DataError, TrainingError
+from layerwise.metrics.baselines import majority, verdict
+from layerwise.metrics.intervals import bootstrap
+from layerwise.metrics.scores import Array
+
+
+def summarize(
+    *,
+    task: str,
+    split: str,
+    probabilities: Array,
+    targets: Array,
+    train_targets: Array,
+    classes: Sequence[str],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """The content of `metrics.json` for a classifier, ready for `json.dump`.
+
+    Args:
+        task: such as "image-classification".
+        split: the part of the data that was scored, such as "test".
+        probabilities: `(n, classes)`.
+        targets: `(n,)` integers, the right classes.
+        train_targets: `(m,)` integers, what the baseline learns from.
+        classes: names, in the order of the columns.
+        seconds: how long each part of the run took.
+
+    Returns:
+        `{"task", "split", "n", "metrics": {name: {"value", "low", "high"}}, "baseline": {"name", "metrics"},
+        "verdict", "seconds"}`.
+
+    Raises:
+        DataError: nothing to score, or nothing for the baseline to learn from.
+        TrainingError: a probability is not a finite number.
+
+    Example:
+        >>> found = summarize(task="image-classification", split="test", probabilities=np.eye(2),
+        ...     targets=np.array([0, 1]), train_targets=np.array([0, 1, 1]), classes=["cat", "dog"], seconds={})
+        >>> found["n"], found["metrics"]["accuracy"]["value"], found["baseline"]["name"]
+        (2, 1.0, 'majority class')
+    """
+    _check(split, probabilities, targets, train_targets, classes)
+    baseline = majority(train_targets, targets, len(classes))
+    return {
+        "task": task,
+        "split": split,
+        "n": len(targets),
+        "metrics": bootstrap(probabilities, targets),
+        "baseline": {"name": "majority class", "metrics": bootstrap(baseline, targets)},
+        "verdict": verdict(probabilities, baseline, targets, classes=classes),
+        "seconds": {name: float(value) for name, value in seconds.items()},
+    }
+
+
+def _check(split: str, probabilities: Array, targets: Array, train_targets: Array, classes: Sequence[str]) -> None:
+    if len(targets) == 0:
+        raise DataError(
+            f"The {split} part has no example with a label, so there is nothing to score.",
+            expected="at least one readable, labelled example",
+            fix="Give more data, or a larger share to it (--set split.test=0.2).",
+        )
+    if len(train_targets) == 0:
+        raise DataError(
+            "The training part has no example with a label, so there is no baseline to compare with.",
+            expected="at least one readable, labelled training example",
+            fix="Check the split in examples.parquet.",
+        )
+    assert probabilities.shape == (len(targets), len(classes))
+    bad = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(bad):
+        raise TrainingError(
+            f"The model's answer is not a number for {len(bad)} of {len(targets)} examples, first in row {bad[0]}.",
+            expected="finite probabilities",
+            fix="Lower the learning rate (--set optimizer.learning_rate=…) or train in float32.",
+        )

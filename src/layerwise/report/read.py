@@ -1,0 +1,166 @@
+"""What a run folder holds, as far as it is there and can be read.
+
+A run that was interrupted lacks some files, and a page about it is still wanted: so a missing or damaged file becomes a
+note for the reader and never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+import pydantic
+
+from layerwise.errors import StoreError
+
+T = TypeVar("T")
+PREDICTIONS = ("id", "path", "label", "predicted", "probability", "loss")
+EXAMPLES = ("id", "path", "label", "split", "problem")
+# Text that a spreadsheet would run as a formula is written with an apostrophe in front (`store/atomic.py`).
+GUARDED = r"^'(\s*[=+\-@＝＋－＠]|[\t\r\n])"
+
+
+class Figure(pydantic.BaseModel):
+    """A score with its interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Baseline(pydantic.BaseModel):
+    """The scores of a trivial answer."""
+
+    name: str
+    metrics: dict[str, Figure]
+
+
+class Metrics(pydantic.BaseModel):
+    """`metrics.json`; keys that a later version adds are passed over."""
+
+    task: str
+    split: str
+    n: int
+    metrics: dict[str, Figure]
+    baseline: Baseline | None = None
+    verdict: str
+    seconds: dict[str, float] = {}
+    versions: dict[str, str] = {}
+
+
+class Epoch(pydantic.BaseModel):
+    """One line of `log.jsonl`."""
+
+    stage: str = ""
+    stage_index: int = 0
+    epoch: int
+    train: dict[str, float | None] = {}
+    valid: dict[str, float | None] | None = None
+    learning_rate: float | None = None
+    seconds: float | dict[str, float] = 0.0
+    best: bool = False
+
+    def took(self) -> float:
+        """Seconds of the epoch, its parts added up."""
+        return sum(self.seconds.values()) if isinstance(self.seconds, dict) else self.seconds
+
+
+@dataclass
+class RunFiles:
+    """The files of a run folder; None or empty stands for what is not there."""
+
+    path: Path
+    recipe_text: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
+    metrics: Metrics | None = None
+    predictions: pl.DataFrame | None = None
+    examples: pl.DataFrame | None = None
+    written: datetime | None = None  # when the newest of the files was written, UTC
+    notes: list[str] = field(default_factory=list)
+
+
+def read_run(path: Path) -> RunFiles:
+    """Read a run folder.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise StoreError(f"There is no run folder at {path}.", expected="a folder that layerwise train wrote")
+    run = RunFiles(path)
+    run.recipe_text = _read(run, "recipe.toml", _text) or ""
+    run.recipe = _read(run, "recipe.toml", _toml) or {}
+    run.epochs = _read(run, "log.jsonl", _log) or []
+    run.metrics = _read(run, "metrics.json", lambda file: Metrics.model_validate_json(file.read_bytes()))
+    run.predictions = _read(run, "predictions.csv", _predictions)
+    run.examples = _read(run, "examples.parquet", _examples)
+    names = ("metrics.json", "predictions.csv", "log.jsonl", "recipe.toml")
+    times = [(path / name).stat().st_mtime for name in names if (path / name).is_file()]
+    run.written = datetime.fromtimestamp(max(times), UTC) if times else None
+    return run
+
+
+def _read(run: RunFiles, name: str, reader: Callable[[Path], T]) -> T | None:
+    """What `reader` makes of a file, or None and a note."""
+    file = run.path / name
+    try:
+        return reader(file)
+    except FileNotFoundError:
+        note = f"{name} is missing."
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        note = f"{name} cannot be used: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}."
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        note = f"{name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
+    if note not in run.notes:
+        run.notes.append(note)
+    return None
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    return tomllib.loads(_text(file))
+
+
+def _log(file: Path) -> list[Epoch]:
+    """The epochs in the order they were trained; an epoch repeated after a resume counts once, as last written."""
+    found: dict[tuple[int, int], Epoch] = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            epoch = Epoch.model_validate(json.loads(line))
+        except (json.JSONDecodeError, pydantic.ValidationError):
+            continue  # a line cut off when the run was
+        found[epoch.stage_index, epoch.epoch] = epoch
+    return [found[key] for key in sorted(found)]
+
+
+def _predictions(file: Path) -> pl.DataFrame:
+    """Everything as text first: a class named "007" is no number."""
+    table = _with(pl.read_csv(file, infer_schema=False), PREDICTIONS)
+    table = table.with_columns(pl.all().str.replace(GUARDED, "$1"))
+    numbers = [pl.col(name).cast(pl.Float64, strict=False) for name in ("probability", "loss")]
+    return table.with_columns(pl.col("id").cast(pl.Int64, strict=False), *numbers)
+
+
+def _examples(file: Path) -> pl.DataFrame:
+    if not file.is_file():
+        raise FileNotFoundError
+    table = _with(pl.read_parquet(file), EXAMPLES)
+    return table.with_columns(pl.col(name).cast(pl.String) for name in EXAMPLES[1:])
+
+
+def _with(table: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    return table
