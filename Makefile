@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format clean
+.PHONY: demo test check faults format clean
 
 demo: .venv/.user
 	$(BIN)/layerwise demo
@@ -17,6 +17,10 @@ check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/house
+
+# Long: kills, full disks, power cuts and damaged files; not part of CI.
+faults: .venv/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -o python_files='faults_*.py' -s
 
 format: .venv/.test
 	$(BIN)/ruff format .

@@ -6,9 +6,10 @@ engine, and finish with the kept weights.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,6 @@ def train(
         "epochs": epochs,
         "seed": seed,
         "device": device,
-        "data_path": str(Path(data).absolute()) if isinstance(data, str | Path) else None,
     }
     base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
     values = merge(base, {key: value for key, value in given.items() if value is not None})
@@ -170,6 +170,8 @@ def resume(
         saved = checkpoints.latest()
         for line in checkpoints.skipped:
             show.say(f"Skipped: {line}")
+        if saved is None and checkpoints.skipped:
+            raise StoreError("None of the run's checkpoints can be trusted.", fix="Start a new run.")
         position = loop.Position(seed=values["seed"]) if saved is None else loop.Position(**saved.position)
         folder.rewrite_log(position.history)
         return _run(_Session(job, folder, checkpoints, position, None if saved is None else saved.state, show, began))
@@ -194,6 +196,8 @@ def _begun(
 ) -> Iterator[_Session]:
     """A new run in its locked folder. Nothing is left behind of a run whose data or recipe cannot be used."""
     began = time.monotonic()
+    if isinstance(data, str | Path):  # where `resume` finds it, from whatever folder it is called in
+        values = merge(values, {"data_path": os.path.abspath(os.path.expanduser(data))})
     entry = _task(str(values.get("task", "image-classification")))
     existed = out is not None and Path(out).exists()
     folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
@@ -227,14 +231,17 @@ def _run(session: _Session) -> Run:
             pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
             with show.bar(f"stage {stage.name}", stage.epochs * job.batches.steps) as advance:
                 advance(position.epoch * job.batches.steps + position.step)
-                for report in loop.train(job.task, job.batches, pace, position, session.checkpoints):
-                    if isinstance(report, loop.Step):
-                        advance(1)
-                    else:
-                        session.folder.append_log(dict(report.line))
-                        show.say(epoch_line(report.line, stage.epochs))
-                    if asked():
-                        break
+                reports = loop.train(job.task, job.batches, pace, position, session.checkpoints)
+                # Closing saves where the run was, and says so where the disk refuses.
+                with closing(reports):  # type: ignore[type-var]
+                    for report in reports:
+                        if isinstance(report, loop.Step):
+                            advance(1)
+                        else:
+                            session.folder.append_log(dict(report.line))
+                            show.say(epoch_line(report.line, stage.epochs))
+                        if asked():
+                            break
             if asked():
                 raise _stopped(session)
             assert position.best is not None
@@ -287,7 +294,7 @@ def report(path: str | Path) -> Path:
     """
     folder = RunFolder.open(Path(path))
     values = folder.read_recipe()
-    return write_report(folder.path, thumbnail=_task(values["task"]).thumbnails(values))
+    return write_report(folder.path, thumbnail=_task(values["task"]).thumbnails(values, folder.read_examples()))
 
 
 def inspect(
@@ -352,7 +359,9 @@ def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
     if before.height != now.height:
         came = f"The data has {now.height} examples now, and had {before.height} when the run began."
     else:
-        same = before["hash"].eq_missing(now["hash"]) & before["path"].eq_missing(now["path"])
+        same = pl.Series([True] * now.height)
+        for name in ("path", "label", "split", "hash"):
+            same &= before[name].eq_missing(now[name])
         if same.all():
             return
         came = f"{int((~same).sum())} of {now.height} examples have changed since the run began."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import api
@@ -24,10 +25,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         model: a name that `layerwise models` lists, or timm:NAME.
         epochs: over all stages; None is the network's own.
-        seed: of everything random.
+        seed: of everything random; None is the recipe's, which is 0.
         device: auto, cpu, cuda or mps.
-        recipe: further keys, as in `layerwise.train`.
-        out: the run folder; None keeps nothing on disk.
+        recipe: further keys, as in `layerwise.train`; the arguments above win over it, where they are given.
+        out: the run folder, for a single `fit`, as no run takes the place of another; None keeps none.
         verbose: show progress.
 
     Attributes:
@@ -45,7 +46,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: str = "auto",
         *,
         epochs: int | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         device: str = "auto",
         recipe: Mapping[str, Any] | None = None,
         out: str | Path | None = None,
@@ -57,33 +58,53 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any) -> ImageClassifier:
         """Train on images (N, H, W) or (N, H, W, C), values 0 to 255 or 0 to 1, and labels (N,).
 
-        A part is set apart by the recipe's split to choose the epoch and for `metrics_`.
+        Nothing is kept of an earlier fit. A part is set apart by the recipe's split to choose the epoch, and one for
+        `metrics_`, so three different images of a class are the least.
 
         Raises:
-            DataError: images and labels do not fit together.
+            DataError: images and labels do not fit together, labels are no classes, or there is too little of them.
         """
-        labels = np.asarray(y)
-        if labels.ndim != 1 or len(labels) != len(X):
-            raise DataError(f"{len(X)} images came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
-        values = {"model": self.model, "seed": self.seed, "device": self.device}
-        if self.epochs is not None:
-            values["epochs"] = self.epochs
-        values = merge(dict(self.recipe or {}), values)
+        classes, texts = _classes(X, y)
+        given = {"model": self.model, "seed": self.seed, "device": self.device, "epochs": self.epochs}
+        values = merge(dict(self.recipe or {}), {key: value for key, value in given.items() if value not in _UNSAID})
         with tempfile.TemporaryDirectory(prefix="layerwise-") as place:
             out = self.out if self.out is not None else Path(place) / "run"
-            run = api.run_training((X, numbers), values, None, out, Terminal() if self.verbose else Silent())
-            self.model_, self.metrics_ = run.model(self.device), run.metrics
+            run = api.run_training((X, texts), values, None, out, Terminal() if self.verbose else Silent())
+            model = run.model(values.get("device", "auto"))
+        self.classes_, self.model_, self.metrics_ = classes, model, run.metrics
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities (N, classes) of images (N, H, W[, C])."""
         check_is_fitted(self, "model_")
         table = self.model_.predict(np.asarray(X))
-        columns = [f"p:{number}" for number in range(len(self.classes_))]
-        return table.select(columns).to_numpy()
+        return table.select(f"p:{label}" for label in self.classes_).to_numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels (N,) of images (N, H, W[, C])."""
         chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return chosen
+
+
+_UNSAID = (None, "auto")
+
+
+def _classes(X: Any, y: Any) -> tuple[NDArray[Any], list[str]]:
+    """The distinct labels, sorted, and every image's label as the text that a run knows it by.
+
+    Raises:
+        DataError: `y` is not one class for each image.
+    """
+    labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != len(X):
+        raise DataError(f"{len(X)} images came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
+    try:
+        kind = type_of_target(labels)
+    except ValueError as error:  # such as NaN
+        raise DataError(f"The labels cannot be used: {error}", expected=_LABELS) from None
+    if kind not in ("binary", "multiclass"):
+        raise DataError(f'The labels are of the kind "{kind}".', expected=_LABELS)
+    return np.unique(labels), [str(label) for label in labels]
+
+
+_LABELS = "an integer or a string for each image"

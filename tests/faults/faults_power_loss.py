@@ -109,9 +109,11 @@ class Disk:
                 else:
                     names.pop(step[1], None)
             loose = sorted(set(names.values()) - self.flushed)
-            for fates in itertools.product(range(FATES), repeat=len(loose)):
-                fate = dict(zip(loose, fates, strict=True))
-                yield {name: _left(self.contents[number], fate.get(number, 0)) for name, number in names.items()}
+            for torn, fate in itertools.product(loose or [-1], range(FATES if loose else 1)):
+                # One file at a time, with the others there or gone: all at once would be too many.
+                for others in (0, 1) if len(loose) > 1 else (0,):
+                    fates = {number: fate if number == torn else others for number in loose}
+                    yield {name: _left(self.contents[number], fates.get(number, 0)) for name, number in names.items()}
 
 
 def _left(content: bytes, fate: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from layerwise.data.loader import Batch
 from layerwise.device import Device
 from layerwise.engine.loop import Metrics
 from layerwise.engine.update import Group, Update
+from layerwise.errors import Diverged
 from layerwise.metrics import scores
 from layerwise.models import body_layers
 from layerwise.tasks.recipe import ImageRecipe, Stage
@@ -34,6 +36,7 @@ class ImageClassification:
         self.network = network.to(device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._recipe, self._device, self._pretrained = recipe, device, pretrained
         self._update: Update | None = None
+        self._validated = 0  # examples of the last evaluation
         # What a network itself keeps fixed, such as filters taken from the data, no stage thaws.
         self._fixed = {id(parameter) for parameter in self.network.parameters() if not parameter.requires_grad}
 
@@ -82,11 +85,21 @@ class ImageClassification:
         return {"loss": loss.item(), "accuracy": right.item()}, len(batch.ids)
 
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
-        """Loss (log loss of the true class), accuracy and macro F1."""
+        """Loss (log loss of the true class), accuracy and macro F1.
+
+        Raises:
+            Diverged: an answer is not finite, so that no epoch could ever be told better than this one.
+        """
         assert self._update is not None, "begin() comes first"
         with self._update.averaged():
             probabilities, targets = self.predict(batches)
         self._train_mode()
+        self._validated = len(targets)
+        broken = int((~np.isfinite(probabilities).all(1)).sum())
+        if broken:
+            raise Diverged(
+                f"The answers to {broken} of {len(targets)} validation examples are not finite numbers.", fix=_TOO_FAST
+            )
         found = scores.classification(probabilities, targets)
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
@@ -105,17 +118,19 @@ class ImageClassification:
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower loss."""
         metric = self._recipe.stop.metric
+        if metric == "auto":
+            metric = "accuracy" if self._validated >= _MANY else "loss"
         return [-metrics["loss"]] if metric == "loss" else [metrics[metric], -metrics["loss"]]
 
     def weights(self) -> Mapping[str, torch.Tensor]:
-        """The network's tensors, averaged where averages are kept."""
-        assert self._update is not None
-        with self._update.averaged():
+        """The network's tensors; within a stage averaged, where averages are kept."""
+        with self._update.averaged() if self._update else contextlib.nullcontext():
             return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take back what `weights` gave."""
+        """Take back what `weights` gave; the stage is over, and its averages with it."""
         self.network.load_state_dict(dict(weights))
+        self._update = None
 
     def state_dict(self) -> dict[str, Any]:
         """The network and its update."""
@@ -128,6 +143,11 @@ class ImageClassification:
         self.network.load_state_dict(dict(state["network"]))
         self._update.load_state_dict(state["update"])
 
+
+# From so many validation examples on, accuracy is known to about a point, and epochs can be told apart by it.
+_MANY = 1000
+
+_TOO_FAST = "Lower optimizer.learning_rate, or set optimizer.clip=1."
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from layerwise.data.decode import Preprocess
 from layerwise.data.images import ImageSource, find_images
 from layerwise.data.loader import ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, default_cache
+from layerwise.data.rows import counted
 from layerwise.data.split import split
 from layerwise.device import Device
 from layerwise.errors import DataError
@@ -24,6 +26,8 @@ from layerwise.tasks.recipe import ImageRecipe
 
 # Images that statistics (mean, deviation, whitening) are taken from: more change the third digit only.
 _SAMPLE = 5000
+# Values that such a sample may hold at once as floats: 256 MB, which is 5,000 images of 64 pixels or 425 of 224.
+_SAMPLE_VALUES = 64_000_000
 # Up to this side, a network made for small images learns more than an ImageNet network that sees them blown up.
 _SMALL = 64
 
@@ -69,8 +73,13 @@ class ImageData:
         )
 
     def sample(self) -> torch.Tensor:
-        """Normalised training images (n, C, H, W), at most 5,000, spread over the training part."""
-        pixels = _sample(self.store, ids_of(self.examples, "train"))
+        """Normalised training images (n, C, H, W), at most 5,000 and fewer of large ones, evenly spaced."""
+        most = min(_SAMPLE, max(1, _SAMPLE_VALUES // math.prod(self.store.shape[1:])))
+        return self.inputs(_spread(ids_of(self.examples, "train"), most))
+
+    def inputs(self, ids: np.ndarray) -> torch.Tensor:
+        """What the network takes: (n,) ids -> (n, C, H, W) normalised."""
+        pixels = self.store.read(ids).permute(0, 3, 1, 2).float()  # (n, C, H, W)
         return Normalise(self.preprocess.mean, self.preprocess.std)(pixels)
 
 
@@ -99,7 +108,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     preprocess = _preprocess(source, recipe, entry)
     with show.bar("reading images", len(source.table)) as advance:
         store = build_pixels(source, preprocess, cache=default_cache(), advance=advance)
-    examples, notes = _examples(source, store, recipe)
+    examples, notes = split(judged(source, store), recipe.split, seed=recipe.seed)
     _check(source, examples)
     preprocess = _statistics(preprocess, recipe, entry, store, examples)
     return ImageData(
@@ -111,7 +120,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
         store=store,
         targets=targets_of(examples, source.classes),
         held_out=source.held_out,
-        notes=(*source.notes, *notes, *_problems(examples)),
+        notes=tuple(dict.fromkeys((*source.notes, *notes, *_notes(examples, source.classes, store)))),
     )
 
 
@@ -129,7 +138,8 @@ def _preprocess(source: ImageSource, recipe: ImageRecipe, entry: Entry | None) -
         native = None if source.arrays is None else source.arrays.shape[1:]
         side = entry.size if entry else 224
         height, width, channels = native or (side, side, entry.channels if entry else 3)
-        values = {"height": height, "width": width, "channels": channels, "mean": (0.0,), "std": (1.0,)}
+        # A fourth channel is alpha, which is laid over white.
+        values = {"height": height, "width": width, "channels": 1 if channels == 1 else 3}
     if recipe.data.size is not None:
         values |= {"height": recipe.data.size, "width": recipe.data.size}
     if recipe.data.resize is not None:
@@ -140,12 +150,12 @@ def _preprocess(source: ImageSource, recipe: ImageRecipe, entry: Entry | None) -
     return build(Preprocess, values)
 
 
-def _examples(source: ImageSource, store: PixelStore, recipe: ImageRecipe) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    problems = [store.problems.get(row, old) for row, old in enumerate(source.table["problem"].to_list())]
-    table = source.table.with_columns(
+def judged(source: ImageSource, store: PixelStore) -> pl.DataFrame:
+    """The source's table with what decoding found out: `hash`, and every row's `problem` or null."""
+    problems = [store.problems.get(row) for row in range(len(source))]
+    return source.table.with_columns(
         pl.Series("hash", store.hashes, dtype=pl.String), pl.Series("problem", problems, dtype=pl.String)
     )
-    return split(table, recipe.split, seed=recipe.seed)
 
 
 def targets_of(examples: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
@@ -166,22 +176,36 @@ def _check(source: ImageSource, examples: pl.DataFrame) -> None:
             usable = examples.filter(pl.col("problem").is_null()).height
             raise DataError(
                 f"The {part} part is empty: {usable} of {examples.height} images are usable.",
-                expected="at least three usable images of a class, so that each part has one",
+                expected="three different usable images of a class or more, so that each part has one, and shares "
+                "above 0 in split.valid and split.test",
             )
 
 
-def _problems(examples: pl.DataFrame) -> tuple[str, ...]:
-    bad = examples.filter(pl.col("problem").is_not_null())
+def unread(table: pl.DataFrame) -> tuple[str, ...]:
+    """A note on the images with a problem, or none."""
+    bad = table.filter(pl.col("problem").is_not_null())
     if not bad.height:
         return ()
     first = "; ".join(f"{path}: {reason}" for path, reason in bad.head(3).select("path", "problem").iter_rows())
-    more = "; ..." if bad.height > 3 else ""
-    return (f"{bad.height} of {examples.height} images cannot be read ({first}{more}). All are in examples.parquet.",)
+    return (f"{bad.height} of {table.height} images cannot be read ({first}{'; ...' if bad.height > 3 else ''}).",)
 
 
-def _sample(store: PixelStore, ids: np.ndarray) -> torch.Tensor:
-    spread = ids[:: max(1, -(-len(ids) // _SAMPLE))]
-    return store.read(spread).permute(0, 3, 1, 2).float()  # (n, C, H, W)
+def _notes(examples: pl.DataFrame, classes: tuple[str, ...], store: PixelStore) -> list[str]:
+    notes = [f"{note} All are in examples.parquet." for note in unread(examples)]
+    if store.notes:
+        texts = counted(text for each in store.notes.values() for text in each)
+        notes.append(f"{len(store.notes)} images could not be taken as they are: {texts}.")
+    trained = set(examples.filter(pl.col("split") == "train")["label"])
+    return notes + [
+        f'The class "{name}" has no image in train: it can never be predicted.'
+        for name in classes
+        if name not in trained
+    ]
+
+
+def _spread(ids: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the ids, evenly spaced."""
+    return ids[:: max(1, -(-len(ids) // most))]
 
 
 def _statistics(
@@ -198,7 +222,23 @@ def _statistics(
         return preprocess.model_copy(update={"mean": (0.0,) * channels, "std": (1.0,) * channels})
     if normalise == "pretrained":
         return preprocess
-    pixels = _sample(store, ids_of(examples, "train")) / 255
-    mean = pixels.mean((0, 2, 3), dtype=torch.float64)
-    std = pixels.double().std((0, 2, 3)).clamp_min(1 / 255)
+    mean, std = _moments(store, _spread(ids_of(examples, "train"), _SAMPLE))
     return preprocess.model_copy(update={"mean": tuple(mean.tolist()), "std": tuple(std.tolist())})
+
+
+def _moments(store: PixelStore, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of pixels in 0..1, a number a channel: (C,) and (C,) float64.
+
+    Sums of whole numbers, which float64 holds exactly, so that neither portions nor threads change a bit.
+    """
+    _, height, width, channels = store.shape
+    portion = max(1, 4_000_000 // (height * width * channels))
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for first in range(0, len(ids), portion):
+        values = store.read(ids[first : first + portion]).numpy().reshape(-1, channels).astype(np.float64)
+        total += values.sum(0)
+        squares += (values * values).sum(0)
+    count = len(ids) * height * width
+    mean = total / count
+    variance = (squares - total * mean) / max(1, count - 1)
+    return mean / 255, np.sqrt(variance.clip(1)) / 255  # a channel that never changes is not blown up

@@ -11,6 +11,8 @@ from layerwise.data.decode import Preprocess
 from layerwise.data.images import find_images
 from layerwise.data.pixels import build_pixels, default_cache
 from layerwise.data.split import SplitRecipe, split
+from layerwise.errors import DataError
+from layerwise.tasks.image_data import judged
 
 # Every image is opened and decoded; what it is shrunk to does not matter.
 _LOOK = Preprocess(height=64, width=64, resize="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -21,20 +23,24 @@ def inspect_images(data: Any, *, image: str | None, label: str | None, show: Sho
     source = find_images(data, image=image, label=label)
     with show.bar("reading images", len(source)) as advance:
         store = build_pixels(source, _LOOK, cache=default_cache(), advance=advance)
-    problems = [store.problems.get(row, old) for row, old in enumerate(source.table["problem"].to_list())]
-    table = source.table.with_columns(
-        pl.Series("hash", store.hashes, dtype=pl.String), pl.Series("problem", problems, dtype=pl.String)
-    )
-    examples, notes = split(table, SplitRecipe(), seed=0)
-    usable = examples.filter(pl.col("problem").is_null())
-    bad = examples.filter(pl.col("problem").is_not_null())
+    table = judged(source, store)
+    usable = table.filter(pl.col("problem").is_null())
+    bad = table.filter(pl.col("problem").is_not_null())
     counts = dict(usable.group_by("label").len().iter_rows())
     given = source.table.filter(pl.col("split").is_not_null()).group_by("split", maintain_order=True).len()
     return {
-        "n": examples.height,
+        "n": table.height,
         "usable": usable.height,
         "classes": {name: counts.get(name, 0) for name in source.classes},
         "parts": dict(given.iter_rows()),
-        "notes": [*source.notes, *notes],
+        "notes": [*source.notes, *_hindrances(table)],
         "problems": [{"path": path, "reason": why} for path, why in bad.select("path", "problem").iter_rows()],
     }
+
+
+def _hindrances(table: pl.DataFrame) -> tuple[str, ...]:
+    """What splitting would say: doubles, leaks, rare classes, or why nothing can be trained on this."""
+    try:
+        return split(table, SplitRecipe(), seed=0)[1]
+    except DataError as error:
+        return (str(error),)

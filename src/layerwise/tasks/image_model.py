@@ -14,18 +14,21 @@ from torch import nn
 
 from layerwise.config import build
 from layerwise.console import Show
+from layerwise.data.arrays import image_rows
 from layerwise.data.augment import AugmentRecipe
 from layerwise.data.decode import Preprocess
 from layerwise.data.images import find_images
 from layerwise.data.loader import Batch, ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, decode_batch, default_cache
+from layerwise.data.rows import printable
 from layerwise.device import Device, pick
 from layerwise.errors import DataError, StoreError, UsageError
+from layerwise.metrics.scores import losses
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
-from layerwise.tasks.image_data import targets_of
+from layerwise.tasks.image_data import judged, targets_of, unread
 from layerwise.tasks.job import Outcome
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -44,7 +47,7 @@ def prediction_table(
     columns["predicted"] = [classes[number] for number in best]
     columns["probability"] = probabilities[np.arange(len(best)), best]
     if targets is not None:
-        columns["loss"] = -np.log(np.clip(probabilities[np.arange(len(best)), targets], 1e-15, None))
+        columns["loss"] = losses(probabilities, targets)
     return pl.DataFrame(columns | {f"p:{name}": probabilities[:, place] for place, name in enumerate(classes)})
 
 
@@ -106,9 +109,12 @@ class ImageModel:
             )
         with show.bar("reading images", len(source.table)) as advance:
             store = build_pixels(source, self.preprocess, cache=default_cache(), advance=advance)
-        targets = targets_of(source.table, self.card.classes)
-        usable = np.array([row not in store.problems for row in range(len(targets))]) & (targets >= 0)
-        parts = np.array(source.table["split"].to_list(), dtype=object)
+        examples = judged(source, store)
+        for note in (*source.notes, *unread(examples)):
+            show.say(note)
+        targets = targets_of(examples, self.card.classes)
+        usable = examples["problem"].is_null().to_numpy() & (targets >= 0)
+        parts = np.array(examples["split"].to_list(), dtype=object)
         named = usable & (parts == "test")
         part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
         if not len(rows):
@@ -124,7 +130,7 @@ class ImageModel:
             classes=self.card.classes,
             seconds={},
         )
-        paths = source.table["path"].gather(rows).to_list()
+        paths = examples["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
 
@@ -185,9 +191,12 @@ def find_inputs(inputs: Any) -> list[tuple[str, Any]]:
         UsageError: it is something else.
     """
     if isinstance(inputs, np.ndarray | torch.Tensor):
-        if inputs.ndim not in (3, 4):
-            raise DataError(f"The array has the shape {tuple(inputs.shape)}.", expected="(N, H, W) or (N, H, W, C)")
-        return [(str(row), image) for row, image in enumerate(inputs)]
+        if inputs.ndim == 3 and inputs.shape[-1] in (3, 4):
+            raise DataError(
+                f"An array of shape {tuple(inputs.shape)} looks like one image.", expected="many", fix="Give x[None]."
+            )
+        images, _ = image_rows(inputs)  # as for training: all values together say whether they are 0..1 or 0..255
+        return [(str(row), image) for row, image in enumerate(images)]
     listed: Sequence[Any] = [inputs] if isinstance(inputs, str | Path | bytes) else inputs
     found = [pair for item in listed for pair in _inputs_of(item)]
     if not found:
@@ -205,7 +214,7 @@ def _inputs_of(item: Any) -> list[tuple[str, Any]]:
     path = Path(item)
     if path.is_dir():
         source = find_images(path, labelled=False)
-        return [(str(source.file(row)), source.file(row)) for row in range(len(source))]
+        return [(printable(str(source.file(row))), source.file(row)) for row in range(len(source))]
     if not path.exists():
         raise DataError(f"There is no image at {path}.", expected="an image or a folder of images")
-    return [(str(path), path)]
+    return [(printable(str(path)), path)]

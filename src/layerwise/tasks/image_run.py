@@ -16,11 +16,12 @@ import layerwise
 from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.decode import Preprocess
+from layerwise.data.files import hash_file
 from layerwise.data.images import find_images
 from layerwise.data.loader import ImageBatches
 from layerwise.data.pixels import decode_batch
 from layerwise.device import pick, seed
-from layerwise.errors import UsageError
+from layerwise.errors import BadImage, DataError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
@@ -32,6 +33,7 @@ from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.recipe import ImageRecipe, stages
 
 _THUMBNAIL = 128
+_GIVE = "Give one like it, in Python: resume(path, network=MyNet())."
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -51,11 +53,13 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     device = pick(recipe.device, recipe.precision)
     seed(recipe.seed)
     pretrained = entry is not None and entry.transfer and recipe.pretrained
-    if network is None:
+    if network is not None:
+        _check_network(network, found)
+    elif recipe.model == "custom":
+        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+    else:
         network = _build(found)
         learn_from_data(network, found.sample)
-    else:
-        _check_network(network, found)
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
     batches = found.batches(device)
     card = _card(found)
@@ -111,7 +115,7 @@ def _check_network(network: nn.Module, found: ImageData) -> None:
     wanted = (2, len(found.classes))
     try:
         with torch.inference_mode():
-            given = tuple(network(found.sample()[:2]).shape)
+            given = tuple(network(found.inputs(ids_of(found.examples, "train")[[0, -1]])).shape)
     except (RuntimeError, ValueError, TypeError) as error:
         look = found.preprocess
         shape = f"(2, {look.channels}, {look.height}, {look.width})"
@@ -142,18 +146,35 @@ def _finish(
     return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
 
 
-def thumbnails(values: Mapping[str, Any]) -> Callable[[int], np.ndarray | None]:
-    """Pixels of a run's examples by number, read again from where the data was; None where it is gone."""
+def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
+    """Pixels of a run's examples by number, read again from where the data was; None for what is no longer there.
+
+    Args:
+        values: the run's recipe.
+        examples: its `examples.parquet`: what lies at a place now may be another image than in the run.
+    """
     recipe = build(ImageRecipe, values)
-    if recipe.data_path is None or not Path(recipe.data_path).exists():
+    if recipe.data_path is None:
         return lambda row: None
-    source = find_images(recipe.data_path, image=recipe.data.image, label=recipe.data.label)
+    try:
+        source = find_images(recipe.data_path, image=recipe.data.image, label=recipe.data.label)
+    except DataError:
+        return lambda row: None
+    places = {path: place for place, path in enumerate(source.table["path"].to_list())}
     side = Preprocess(height=_THUMBNAIL, width=_THUMBNAIL, resize="pad", mean=(0.0,) * 3, std=(1.0,) * 3)
 
     def pixels(row: int) -> np.ndarray | None:
-        if row >= len(source.table):
+        place = places.get(examples["path"][row]) if row < examples.height else None
+        if place is None or (source.arrays is None and _hash(source.file(place)) != examples["hash"][row]):
             return None
-        found, bad = decode_batch([source.file(row) if source.arrays is None else source.arrays[row]], side)
+        found, bad = decode_batch([source.file(place) if source.arrays is None else source.arrays[place]], side)
         return None if bad else found[0].numpy()
 
     return pixels
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return hash_file(path)
+    except BadImage:
+        return None

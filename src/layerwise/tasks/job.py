@@ -100,9 +100,9 @@ class TaskEntry:
     Args:
         prepare: (data, the user's part of the recipe, network or none, show) -> job.
         restore: (card, tensors, network or none, device name) -> model.
-        thumbnails: recipe of a run -> pixels (H, W, C) of an example by its number, for the report.
+        thumbnails: (recipe of a run, its examples) -> pixels (H, W, C) of an example by its number, for the report.
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
     restore: Callable[[ModelCard, Mapping[str, torch.Tensor], torch.nn.Module | None, str], Model]
-    thumbnails: Callable[[Mapping[str, Any]], Callable[[int], np.ndarray | None]]
+    thumbnails: Callable[[Mapping[str, Any], pl.DataFrame], Callable[[int], np.ndarray | None]]

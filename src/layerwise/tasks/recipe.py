@@ -27,7 +27,8 @@ class StopRecipe(Section):
     """When a stage ends before its time, and which epoch is kept."""
 
     patience: int = pydantic.Field(0, ge=0)  # epochs without a better validation; 0 is never
-    metric: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    # auto: accuracy where 1,000 examples or more validate, else the loss, which says more of a few.
+    metric: Literal["auto", "accuracy", "macro_f1", "loss"] = "auto"
 
 
 class Stage(Section):
@@ -70,8 +71,8 @@ class ImageRecipe(Section):
 # Head first; then, each at a lower rate, the last fifth and the last half of the body's layers.
 _THAW = {
     "none": (("head", 1.0, 1.0, 0.0),),
-    "auto": (("head", 0.5, 1.0, 0.0), ("last", 0.3, 0.1, 0.2), ("earlier", 0.2, 0.03, 0.5)),
-    "full": (("head", 0.4, 1.0, 0.0), ("last", 0.3, 0.1, 0.3), ("all", 0.3, 0.03, 1.0)),
+    "auto": (("head", 0.5, 1.0, 0.0), ("last", 0.3, 0.04, 0.2), ("earlier", 0.2, 0.01, 0.5)),
+    "full": (("head", 0.4, 1.0, 0.0), ("last", 0.3, 0.04, 0.3), ("all", 0.3, 0.01, 1.0)),
 }
 
 
@@ -87,11 +88,11 @@ def stages(recipe: ImageRecipe, *, transfer: bool) -> tuple[Stage, ...]:
     rate = recipe.optimizer.learning_rate
     if not (transfer and recipe.pretrained):
         return (Stage(name="all", epochs=recipe.epochs or 20, learning_rate=rate),)
-    left, parts = recipe.epochs or 12, []
+    left, parts = recipe.epochs or 10, []
     plan = _THAW[recipe.thaw]
     for place, (name, part, factor, share) in enumerate(plan):
         last = place == len(plan) - 1
-        epochs = left if last else min(left, max(1, round(part * (recipe.epochs or 12))))
+        epochs = left if last else min(left, max(1, round(part * (recipe.epochs or 10))))
         left -= epochs
         if epochs:
             parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share))
