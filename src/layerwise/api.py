@@ -6,6 +6,7 @@ engine, and finish with the kept weights.
 
 from __future__ import annotations
 
+import difflib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ import polars as pl
 import torch
 
 from layerwise.config import merge, read_toml, to_toml
-from layerwise.console import Show, Silent, Terminal
+from layerwise.console import Show, Silent, Terminal, epoch_line
 from layerwise.engine import loop
 from layerwise.engine.signals import wish_to_stop
 from layerwise.errors import StoreError, TrainingError, UsageError, nearest
@@ -156,14 +157,17 @@ def resume(
         StoreError: there is nothing to resume, or the data is no longer what it was.
     """
     began, show = time.monotonic(), show or Terminal()
-    folder = RunFolder.open(Path(path))
+    folder = _open(Path(path))
     with folder.lock():
         values = folder.read_recipe()
         given = data if data is not None else values.get("data_path")
         if given is None:
             raise StoreError(
-                "The data of this run were arrays, which are not kept.", fix="Give them: resume(path, data=…)."
+                "The data of this run were arrays, which are not kept.",
+                fix=f'Give them, in Python: layerwise.resume("{path}", data=...).',
             )
+        if folder.metrics.is_file():
+            show.say("This run is finished: its model, figures and report are made again.")
         job = _task(values["task"]).prepare(given, values, network, show)
         _same_examples(folder, job.examples)
         checkpoints = Checkpoints(folder.checkpoints)
@@ -250,8 +254,11 @@ def _run(session: _Session) -> Run:
 
 
 def _stopped(session: _Session) -> TrainingError:
-    place = _place(session.position)
-    return TrainingError(f"Stopped, and saved at {place}.", fix=f"Go on with: layerwise resume {session.folder.path}")
+    path, recipe = session.folder.path, session.job.recipe.model_dump()
+    missing = {"data": recipe["data_path"] is None, "network": recipe["model"] == "custom"}
+    words = "".join(f", {name}=..." for name, needed in missing.items() if needed)
+    way = f'in Python: layerwise.resume("{path}"{words})' if words else f"layerwise resume {path}"
+    return TrainingError(f"Stopped, and saved at {_place(session.position)}.", fix=f"Go on with {way}")
 
 
 def _finish(session: _Session, seconds: dict[str, float]) -> Run:
@@ -275,11 +282,12 @@ def load(path: str | Path, *, network: torch.nn.Module | None = None, device: st
         device: auto, cpu, cuda or mps.
 
     Raises:
+        UsageError: there is nothing at the path, or a folder that is no run.
         StoreError: it is no such file, it is damaged, or it was made by a newer layerwise.
     """
     file = Path(path)
-    if file.is_dir():
-        folder = RunFolder.open(file)
+    if not file.is_file():
+        folder = _open(file)
         if not folder.model.is_file():
             raise StoreError(f"The run {file} has no model yet.", fix=f"Go on with: layerwise resume {file}")
         file = folder.model
@@ -292,7 +300,7 @@ def report(path: str | Path) -> Path:
 
     Worst errors are shown where the run's images are still where they were.
     """
-    folder = RunFolder.open(Path(path))
+    folder = _open(Path(path))
     values = folder.read_recipe()
     return write_report(folder.path, thumbnail=_task(values["task"]).thumbnails(values, folder.read_examples()))
 
@@ -329,16 +337,27 @@ def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) 
     return run_training(data, merge(recipe, {"seed": seed}), None, out, Terminal())
 
 
-def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
-    """A line of the log for people."""
-    train, valid = line["train"], line["valid"]
-    return (
-        f"{line['stage']} {line['epoch'] + 1}/{epochs}  "
-        f"train loss {train['loss']:.4f}  "
-        + "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items())
-        + f"  {line['seconds']['train'] + line['seconds']['valid']:.1f} s"
-        + ("  *" if line["best"] else "")
-    )
+def _open(path: Path) -> RunFolder:
+    """A run folder that a person named.
+
+    Raises:
+        UsageError: there is nothing, or something else.
+        StoreError: it is one, and a file of it is missing.
+    """
+    if not path.exists():
+        above = sorted(each.name for each in path.absolute().parent.glob("*"))
+        near = difflib.get_close_matches(path.name, above, n=3, cutoff=0.5)
+        raise UsageError(
+            f"There is no run at {path}.",
+            expected=_RUN,
+            fix=f"Near it: {', '.join(near)}." if near else "Check the path.",
+        )
+    if not (path / "recipe.toml").is_file():
+        raise UsageError(f"{path} is not a run folder: it has no recipe.toml.", expected=_RUN, fix="Check the path.")
+    return RunFolder.open(path)
+
+
+_RUN = "the folder that layerwise train has written, such as runs/20261122-101500-flowers"
 
 
 def _task(name: str) -> jobs.TaskEntry:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pydantic
 import tomli_w
@@ -38,8 +38,46 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise RecipeError(f'Unknown key "{path}".', fix=nearest(path, keys(kind))) from None
-        raise RecipeError(f'"{path}" is {first["input"]!r}.', expected=first["msg"]) from None
+            raise RecipeError(f'Unknown key "{path}".', fix=_nearest_key(kind, first["loc"])) from None
+        if first["type"] == "missing":
+            raise RecipeError(f'The key "{path}" is missing.', expected="a value for it") from None
+        raise RecipeError(f'"{path}" is {first["input"]!r}.', expected=_wanted(first["type"], first["msg"])) from None
+
+
+_TABLE = "a table, as in {key = value}"
+_KINDS = {
+    "model_type": _TABLE,
+    "dict_type": _TABLE,
+    "tuple_type": "a list",
+    "string_type": "a text",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+}
+
+
+def _wanted(kind: str, message: str) -> str:
+    """What pydantic says, in our words, or without its subject."""
+    return _KINDS.get(kind, message.removeprefix("Input should be ").removeprefix("Value error, "))
+
+
+def _nearest_key(kind: type[Section], place: tuple[int | str, ...]) -> str:
+    """A hint for an unknown key: the same word elsewhere in the recipe, else a like one."""
+    path, word = ".".join(str(part) for part in place), str(place[-1])
+    if any(isinstance(part, int) for part in place):  # within a list of sections, such as stages
+        return nearest(word, _section_at(kind, place[:-1]).model_fields)
+    same = [key for key in keys(kind) if key.rpartition(".")[2] == word]
+    return f'Did you mean "{same[0]}"?' if len(same) == 1 else nearest(path, keys(kind))
+
+
+def _section_at(kind: type[Section], place: Iterable[int | str]) -> type[Section]:
+    for part in place:
+        if isinstance(part, str):
+            inner = kind.model_fields[part].annotation
+            kind = next(
+                each for each in (inner, *get_args(inner)) if isinstance(each, type) and issubclass(each, Section)
+            )
+    return kind
 
 
 def keys(kind: type[Section], prefix: str = "") -> list[str]:
@@ -101,6 +139,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"There is no recipe at {path}.", expected="a TOML file") from None
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.", expected="a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not TOML: {error}.", expected="key = value lines") from None
 

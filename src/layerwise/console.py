@@ -6,9 +6,9 @@ the bars are left out and the lines remain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -67,3 +67,14 @@ class Silent:
     def bar(self, title: str, total: int) -> Iterator[Advance]:
         """Nothing."""
         yield lambda count: None
+
+
+def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+    """A line of the log for people."""
+    train, valid = line["train"], line["valid"]
+    return (
+        f"stage {line['stage']}, epoch {line['epoch'] + 1}/{epochs}: train loss {train['loss']:.4f}; validation "
+        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items())
+        + f"; {line['seconds']['train'] + line['seconds']['valid']:.1f} s"
+        + ("; best so far" if line["best"] else "")
+    )

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import api
@@ -82,7 +81,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels (N,) of images (N, H, W[, C])."""
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        best = self.predict_proba(X).argmax(1)  # (N,)
+        chosen: NDArray[Any] = self.classes_[best]
         return chosen
 
 
@@ -98,13 +98,12 @@ def _classes(X: Any, y: Any) -> tuple[NDArray[Any], list[str]]:
     labels = np.asarray(y)
     if labels.ndim != 1 or len(labels) != len(X):
         raise DataError(f"{len(X)} images came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
+    if labels.dtype.kind == "f" and (odd := labels[labels != labels.round()]).size:  # NaN differs from itself
+        raise DataError(f"The labels are numbers such as {odd[0]}.", expected=_LABELS)
     try:
-        kind = type_of_target(labels)
-    except ValueError as error:  # such as NaN
-        raise DataError(f"The labels cannot be used: {error}", expected=_LABELS) from None
-    if kind not in ("binary", "multiclass"):
-        raise DataError(f'The labels are of the kind "{kind}".', expected=_LABELS)
-    return np.unique(labels), [str(label) for label in labels]
+        return np.unique(labels), [str(label) for label in labels]
+    except TypeError as error:  # such as texts beside numbers
+        raise DataError(f"The labels have no order: {error}.", expected=_LABELS) from None
 
 
 _LABELS = "an integer or a string for each image"

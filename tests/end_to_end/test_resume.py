@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +10,9 @@ import pytest
 import layerwise
 from layerwise import api
 from layerwise.console import Silent
-from layerwise.engine import loop
 from layerwise.errors import StoreError, TrainingError
 from layerwise_tests import images
+from layerwise_tests.runs import fingerprint, killed_after, stop_after
 
 STAGES = [
     {"name": "first", "epochs": 2, "learning_rate": 1e-2},
@@ -35,17 +29,6 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def fingerprint(run: Path) -> dict[str, Any]:
-    """All that must not depend on a stop: weights, figures, the log; times left out."""
-    from layerwise.store.model_file import load_model
-
-    card, _ = load_model(run / "model.safetensors")
-    metrics = json.loads((run / "metrics.json").read_text()) | {"seconds": None}
-    lines = [json.loads(line) | {"seconds": None} for line in (run / "log.jsonl").read_text().splitlines()]
-    predictions = hashlib.sha256((run / "predictions.csv").read_bytes()).hexdigest()
-    return {"weights": card.tensors_sha256, "metrics": metrics, "log": lines, "predictions": predictions}
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images.folder(tmp_path_factory.mktemp("photos") / "data", count=20, side=28)
@@ -56,20 +39,6 @@ def straight(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     out = tmp_path_factory.mktemp("straight") / "run"
     api.run_training(str(photos), RECIPE | {"data_path": str(photos)}, None, out, Silent())
     return fingerprint(out)
-
-
-def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send this process the signal of Ctrl-C after so many steps in all."""
-    count = [0]
-    real = loop._count
-
-    def counted(*args: Any) -> None:
-        real(*args)
-        count[0] += 1
-        if count[0] == steps:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(loop, "_count", counted)
 
 
 # 48 training images in batches of 16: 3 steps an epoch, 6 a stage.
@@ -87,36 +56,14 @@ def test_ctrl_c_then_resume(
     assert fingerprint(tmp_path / "run") == straight
 
 
-_KILLED = """
-import os, signal, sys
-from layerwise import api
-from layerwise.console import Silent
-from layerwise.engine import loop
-import json
-count, real = [0], loop._count
-def counted(*args):
-    real(*args)
-    count[0] += 1
-    if count[0] == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-loop._count = counted
-if sys.argv[4] == "train":
-    api.run_training(sys.argv[1], json.loads(sys.argv[5]), None, sys.argv[2], Silent())
-else:
-    api.resume(sys.argv[2], show=Silent())
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [(2,), (5, 4), (9, 1)])
 def test_kill_9_then_resume_as_often_as_it_takes(
     kills: tuple[int, ...], photos: Path, straight: dict[str, Any], tmp_path: Path
 ) -> None:
-    recipe = json.dumps(RECIPE | {"data_path": str(photos)})
+    recipe = RECIPE | {"data_path": str(photos)}
     for number, steps in enumerate(kills):
-        verb = "train" if number == 0 else "resume"
-        words = [sys.executable, "-c", _KILLED, str(photos), str(tmp_path / "run"), str(steps), verb, recipe]
-        assert subprocess.run(words, capture_output=True, check=False).returncode == -signal.SIGKILL
+        killed_after(steps, "train" if number == 0 else "resume", photos, tmp_path / "run", recipe)
     api.resume(tmp_path / "run", show=Silent())
     assert fingerprint(tmp_path / "run") == straight
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+import layerwise
 from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, train
 from layerwise.errors import LayerwiseError
 
@@ -24,6 +26,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"layerwise {layerwise.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train, check and ship the classic deep networks on your own data."""
+
+
+app.callback()(_root)
 
 VERBS: dict[str, Callable[..., None]] = {
     "train": train.run,

@@ -12,13 +12,16 @@ from layerwise.cli import words
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="digits: handwritten digits, from scikit-learn.")
+        str, typer.Argument(metavar="NAME", help="digits: handwritten digits, from scikit-learn.")
     ] = "digits",
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
     seed: words.Seed = None,
     json: words.Json = False,
 ) -> None:
-    """Train on data that comes with the installation: no network, under 90 seconds on two cores."""
+    """Train on data that comes with the installation.
+
+    No network is needed; it takes under 90 seconds on two cores.
+    """
     from layerwise import api
 
     done = api.demo(name, out=out, seed=seed or 0)

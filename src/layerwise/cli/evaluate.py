@@ -15,7 +15,7 @@ def run(
     device: words.Device = None,
     json: words.Json = False,
 ) -> None:
-    """Metrics of RUN's model on other labelled DATA."""
+    """Check RUN's model on other labelled DATA."""
     from layerwise import api
     from layerwise.console import Terminal
 

@@ -28,6 +28,8 @@ def run(
 
 def _print(found: dict[str, Any]) -> None:
     print(f"{found['n']:,} images, {found['usable']:,} usable, {len(found['classes'])} classes")
+    for name, count in found["parts"].items():
+        print(f"  given part {name:<13} {count:>8,}")
     for name, count in found["classes"].items():
         print(f"  {name:<24} {count:>8,}")
     for note in found["notes"]:

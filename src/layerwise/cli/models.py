@@ -8,7 +8,10 @@ from layerwise.cli import words
 
 
 def run(json: words.Json = False) -> None:
-    """List every network by name, with facts; any other of timm's is timm:NAME."""
+    """List every network by name, with facts.
+
+    Any other network of timm is timm:NAME.
+    """
     from layerwise.models.table import MODELS
 
     rows = [

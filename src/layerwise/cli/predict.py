@@ -12,7 +12,7 @@ from layerwise.cli import words
 
 def run(
     path: words.Folder,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, folders of them, or tables of paths.")],
     out: Annotated[Path | None, typer.Option(help="A .csv, .parquet or .json file to write.")] = None,
     device: words.Device = None,
     json: words.Json = False,

@@ -6,7 +6,10 @@ from layerwise.cli import words
 
 
 def run(path: words.Folder, json: words.Json = False) -> None:
-    """Go on where RUN stopped; the end is the one it would have had without the stop."""
+    """Go on where RUN stopped.
+
+    The end is the one it would have had without the stop, bit for bit.
+    """
     from layerwise import api
 
     done = api.resume(path)

@@ -39,7 +39,8 @@ def run(
     columns = {name: column for name, column in {"image": image, "label": label}.items() if column is not None}
     values = merge(read_toml(recipe) if recipe else {}, parse_sets(set_ or []))
     values = merge(values, {name: value for name, value in flags.items() if value is not None})
-    values = merge(values, {"data_path": str(Path(data).absolute()), "data": columns})
+    if columns:
+        values = merge(values, {"data": columns})
     done = api.run_training(data, values, None, out, Terminal())
     if json:
         words.print_json({"run": str(done.path), **done.metrics})

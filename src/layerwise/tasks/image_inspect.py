@@ -32,7 +32,7 @@ def inspect_images(data: Any, *, image: str | None, label: str | None, show: Sho
         "n": table.height,
         "usable": usable.height,
         "classes": {name: counts.get(name, 0) for name in source.classes},
-        "parts": dict(given.iter_rows()),
+        "parts": {source.held_out if part == "test" else part: count for part, count in given.iter_rows()},
         "notes": [*source.notes, *_hindrances(table)],
         "problems": [{"path": path, "reason": why} for path, why in bad.select("path", "problem").iter_rows()],
     }

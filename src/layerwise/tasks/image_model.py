@@ -21,6 +21,7 @@ from layerwise.data.images import find_images
 from layerwise.data.loader import Batch, ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, decode_batch, default_cache
 from layerwise.data.rows import printable
+from layerwise.data.tables import TABLES
 from layerwise.device import Device, pick
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.metrics.scores import losses
@@ -212,9 +213,13 @@ def _inputs_of(item: Any) -> list[tuple[str, Any]]:
     if not isinstance(item, str | Path):
         raise UsageError(f"An input is a {type(item).__name__}.", expected="a path, bytes of a file, or an array")
     path = Path(item)
-    if path.is_dir():
+    if path.is_dir() or path.suffix.lower() in TABLES:
         source = find_images(path, labelled=False)
-        return [(printable(str(source.file(row))), source.file(row)) for row in range(len(source))]
+        names = source.table["path"].to_list()  # relative to the folder, and named as the person named that
+        if source.arrays is not None:
+            return list(zip(names, source.arrays, strict=True))
+        above = path if path.is_dir() else path.parent
+        return [(printable(str(above / name)), source.file(row)) for row, name in enumerate(names)]
     if not path.exists():
         raise DataError(f"There is no image at {path}.", expected="an image or a folder of images")
     return [(printable(str(path)), path)]

@@ -20,7 +20,7 @@ from layerwise.data.files import hash_file
 from layerwise.data.images import find_images
 from layerwise.data.loader import ImageBatches
 from layerwise.data.pixels import decode_batch
-from layerwise.device import pick, seed
+from layerwise.device import Device, pick, seed
 from layerwise.errors import BadImage, DataError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
@@ -72,9 +72,19 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         card=card,
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        notes=found.notes,
+        notes=(_overview(found, device), *found.notes),
         finish=lambda seconds: _finish(found, task, batches, seconds),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
+    )
+
+
+def _overview(found: ImageData, device: Device) -> str:
+    train, valid, held = (f"{len(ids_of(found.examples, part)):,}" for part in ("train", "valid", "test"))
+    look = found.preprocess
+    return (
+        f"{found.examples.height:,} images of {len(found.classes)} classes: {train} train, {valid} choose the epoch, "
+        f"{held} ({found.held_out}) are reported on. "
+        f"Network {found.recipe.model}, {look.height}x{look.width}x{look.channels}, on {device.name}."
     )
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import random
 import socket
 import struct
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,51 +20,10 @@ from layerwise.data.images import find_images
 from layerwise.data.pixels import build_pixels
 from layerwise.data.split import SplitRecipe, split
 from layerwise.errors import BadImage
+from layerwise_tests import damage
+from layerwise_tests.damage import DAMAGE, picture, png_header
 
 FORM = Preprocess(height=16, width=16, mean=(0.5,) * 3, std=(0.5,) * 3)
-
-
-def picture(seed: int, kind: str = "JPEG", size: tuple[int, int] = (40, 30), **options: object) -> bytes:
-    out = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
-    Image.fromarray(pixels).save(out, kind, **options)  # type: ignore[arg-type]
-    return out.getvalue()
-
-
-def png_header(width: int, height: int) -> bytes:
-    body = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", len(body)) + b"IHDR" + body + struct.pack(">I", zlib.crc32(b"IHDR" + body))
-    idat = zlib.compress(b"\0" * 1000)
-    data = struct.pack(">I", len(idat)) + b"IDAT" + idat + struct.pack(">I", zlib.crc32(b"IDAT" + idat))
-    return b"\x89PNG\r\n\x1a\n" + chunk + data
-
-
-def scrambled(content: bytes, start: int, seed: int) -> bytes:
-    return content[:start] + random.Random(seed).randbytes(len(content) - start)
-
-
-DAMAGE: dict[str, Callable[[int], bytes]] = {
-    "empty.jpg": lambda n: b"",
-    "html.jpg": lambda n: b"<!DOCTYPE html><html>not found %d</html>" % n,
-    "text.png": lambda n: b"just words %d" % n,
-    "zeros.jpg": lambda n: b"\0" * (100 + n),
-    "half.jpg": lambda n: picture(n)[: 300 + n],
-    "header-only.jpg": lambda n: picture(n)[: 20 + n],
-    "half.png": lambda n: picture(n, "PNG")[: 400 + n],
-    "no-data.png": lambda n: picture(n, "PNG")[:33],
-    "half.gif": lambda n: picture(n, "GIF")[: 800 + n],
-    "half.webp": lambda n: picture(n, "WEBP")[: 200 + n],
-    "half.bmp": lambda n: picture(n, "BMP")[: 500 + n],
-    "half.tif": lambda n: picture(n, "TIFF")[: 500 + n],
-    "half-lzw.tif": lambda n: scrambled(picture(n, "TIFF", compression="tiff_lzw"), 8, n),
-    "scrambled.png": lambda n: scrambled(picture(n, "PNG"), 60, n),
-    "scrambled.webp": lambda n: scrambled(picture(n, "WEBP", lossless=True), 21, n),
-    "bomb.png": lambda n: png_header(30_000 + n, 30_000),
-    "script.jpg": lambda n: b"%%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 %d 9\n" % n,
-    "photo.heic": lambda n: b"\0\0\0\x18ftypheic" + bytes(20 + n),
-    "progressive.jpg": lambda n: picture(n, progressive=True, size=(90, 90))[: 3000 + n],
-    "archive.jpg": lambda n: b"PK\x03\x04" + bytes(40 + n),
-}
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -182,20 +138,9 @@ def test_a_folder_with_odd_things_in_it_neither_hangs_nor_loses_anything(tmp_pat
 @pytest.mark.slow
 def test_300_damaged_among_2000_good_are_all_named_and_nothing_is_changed(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    kinds = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"]
-    for n in range(2000):
-        kind = kinds[n % 6]
-        path = data / f"class-{n % 4}" / f"{n}.{kind.lower()}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(n, kind, size=(20, 20)))
-    damaged = set()
-    for name, make in DAMAGE.items():
-        for n in range(15):
-            path = data / f"class-{n % 4}" / f"bad-{n}-{name}"
-            path.write_bytes(make(n))
-            damaged.add(path.relative_to(data).as_posix())
+    damaged = damage.folder(data, good=2000, each=15)
     assert len(damaged) == 300
-    before = _hashes(data)
+    before = damage.state(data)
     source = find_images(data)
     seen: list[int] = []
     store = build_pixels(source, FORM, cache=tmp_path / "cache", advance=seen.append)
@@ -208,8 +153,4 @@ def test_300_damaged_among_2000_good_are_all_named_and_nothing_is_changed(tmp_pa
     table = source.table.with_columns(problems, pl.Series("hash", store.hashes))
     parts, _ = split(table, SplitRecipe(), seed=0)
     assert parts["split"].null_count() == 300
-    assert _hashes(data) == before
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+    assert damage.state(data) == before
