@@ -9,14 +9,15 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: .venv/.user
 	$(BIN)/layerwise demo
 
+# One thread a process: two processes of two threads each would wait for one another.
 test: .venv/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/house
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house
 
 # Long: kills, full disks, power cuts and damaged files; not part of CI.
 faults: .venv/.test

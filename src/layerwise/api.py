@@ -85,9 +85,11 @@ class Model:
         """
         return self._model.predict(inputs, show or Silent())
 
-    def evaluate(self, data: Any, *, show: Show | None = None) -> dict[str, Any]:
-        """Metrics on labelled data, in the form of `metrics.json`."""
-        return self._model.evaluate(data, show or Silent()).metrics
+    def evaluate(
+        self, data: Any, *, image: str | None = None, label: str | None = None, show: Show | None = None
+    ) -> dict[str, Any]:
+        """Metrics on labelled data, in the form of `metrics.json`; columns are named where the data are a table."""
+        return self._model.evaluate(data, show or Silent(), image=image, label=label).metrics
 
 
 def train(
@@ -378,10 +380,11 @@ def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
     if before.height != now.height:
         came = f"The data has {now.height} examples now, and had {before.height} when the run began."
     else:
-        same = pl.Series([True] * now.height)
-        for name in ("path", "label", "split", "hash"):
-            same &= before[name].eq_missing(now[name])
-        if same.all():
+        same = {name: before[name].eq_missing(now[name]) for name in ("path", "label", "split", "hash")}
+        if all(column.all() for column in same.values()):
             return
-        came = f"{int((~same).sum())} of {now.height} examples have changed since the run began."
+        # One image or label that changes may move others to another part: they are not what changed.
+        given = same["path"] & same["label"] & same["hash"]
+        changed = int((~(same["split"] if given.all() else given)).sum())
+        came = f"{changed} of {now.height} examples have changed since the run began."
     raise StoreError(came, expected="the same data", fix="Put the data back as it was, or start a new run.")

@@ -94,6 +94,21 @@ def test_evaluate(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert only_object(capsys)["n"] == 35
 
 
+def test_columns_of_other_names_are_named_in_training_and_evaluation(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renamed = (
+        (here / "table.csv").read_text().replace("image,label", "photo,kind").replace("photos/", f"{here}/photos/")
+    )
+    (tmp_path / "mine.csv").write_text(renamed)
+    columns = ["--image", "photo", "--label", "kind"]
+    assert call(["train", str(tmp_path / "mine.csv"), *columns, "--out", str(tmp_path / "run"), *QUICK]) == 0
+    assert call(["evaluate", str(tmp_path / "run"), str(tmp_path / "mine.csv")]) == 2
+    capsys.readouterr()
+    assert call(["evaluate", str(tmp_path / "run"), str(tmp_path / "mine.csv"), *columns, "--json"]) == 0
+    assert only_object(capsys)["n"] == 36
+
+
 def test_predict_prints_a_line_an_input_and_names_what_it_cannot_read(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from layerwise.console import Silent
 from layerwise.errors import Diverged, StoreError, TrainingError, UsageError
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.tasks import TASKS
+from layerwise.tasks.image_classification import ImageClassification
 from layerwise_tests import damage, images
 from layerwise_tests.runs import stop_after
 
@@ -86,7 +88,7 @@ def test_labels_that_changed_since_are_noticed(tmp_path: Path, monkeypatch: pyte
         pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("square")).otherwise("label").alias("label")
     )
     mended.write_csv(tmp_path / "photos.csv")
-    with pytest.raises(StoreError, match="examples have changed"):
+    with pytest.raises(StoreError, match="1 of 30 examples have changed"):
         layerwise.resume(tmp_path / "run")
     table.write_csv(tmp_path / "photos.csv")
     assert layerwise.resume(tmp_path / "run").metrics["n"] == 3
@@ -138,8 +140,12 @@ def test_a_rate_that_is_far_too_high_is_told_and_nothing_is_left_as_a_model(tmp_
         layerwise.load(tmp_path / "run")
 
 
-def test_the_model_that_is_kept_is_the_one_whose_figures_are_reported(tmp_path: Path) -> None:
+def test_the_model_that_is_kept_is_the_one_whose_figures_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where weights are averaged, the best epoch is an early one, and the file is loaded again."""
+    scores = itertools.count()
+    monkeypatch.setattr(ImageClassification, "score", lambda self, metrics: [-float(next(scores))])
     data = images.arrays(20)
     recipe = {
         **RECIPE,

@@ -12,7 +12,7 @@ FROZEN = {
         "--set", "--json",
     },
     "resume": {"path", "--json"},
-    "evaluate": {"path", "data", "--device", "--json"},
+    "evaluate": {"path", "data", "--image", "--label", "--device", "--json"},
     "predict": {"path", "inputs", "--out", "--device", "--json"},
     "inspect": {"data", "--image", "--label", "--json"},
     "report": {"path", "--json"},

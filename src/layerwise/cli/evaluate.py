@@ -12,6 +12,8 @@ from layerwise.cli import words
 def run(
     path: words.Folder,
     data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled data, in any form that train takes.")],
+    image: words.Image = None,
+    label: words.Label = None,
     device: words.Device = None,
     json: words.Json = False,
 ) -> None:
@@ -19,7 +21,7 @@ def run(
     from layerwise import api
     from layerwise.console import Terminal
 
-    metrics = api.load(path, device=device or "auto").evaluate(data, show=Terminal())
+    metrics = api.load(path, device=device or "auto").evaluate(data, image=image, label=label, show=Terminal())
     if json:
         words.print_json(metrics)
     else:

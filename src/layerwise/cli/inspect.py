@@ -11,8 +11,8 @@ from layerwise.cli import words
 
 def run(
     data: Annotated[str, typer.Argument(metavar="DATA", help="In any form that train takes.")],
-    image: Annotated[str | None, typer.Option(help="Column of image paths, in a table.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of labels, in a table.")] = None,
+    image: words.Image = None,
+    label: words.Label = None,
     json: words.Json = False,
 ) -> None:
     """Count what DATA holds and list its problems; nothing is changed."""

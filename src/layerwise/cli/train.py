@@ -19,8 +19,8 @@ def run(
     seed: words.Seed = None,
     device: words.Device = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recipe to start from.")] = None,
-    image: Annotated[str | None, typer.Option(help="Column of image paths, in a table.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of labels, in a table.")] = None,
+    image: words.Image = None,
+    label: words.Label = None,
     set_: words.Set = None,
     json: words.Json = False,
 ) -> None:

@@ -9,9 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, or a model file where only the model is needed.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Image = Annotated[str | None, typer.Option(help="Column of image paths, in a table.")]
+Label = Annotated[str | None, typer.Option(help="Column of labels, in a table.")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe.")]
 

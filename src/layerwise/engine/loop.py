@@ -87,6 +87,7 @@ class Position:
     epoch: int = 0  # within the stage
     step: int = 0  # within the epoch
     epochs_done: int = 0  # over all stages: with the seed, what randomness depends on
+    rate: float = 0.0  # the learning rate that the epoch under way began with
     stale: int = 0  # epochs since the last better one, within the stage
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way, weighted by examples
     examples: int = 0
@@ -151,6 +152,8 @@ def train(
     saved = time.monotonic()
     while position.epoch < pace.epochs and not (pace.patience and position.stale >= pace.patience):
         began = time.monotonic()
+        if position.step == 0:
+            position.rate = task.learning_rate
         for batch in batches.train(position.epochs_done, position.step):
             seed(position.seed, position.epochs_done, position.step)
             try:
@@ -167,7 +170,6 @@ def train(
                 _save(task, position, checkpoints)
                 saved = time.monotonic()
         trained = time.monotonic()
-        rate = task.learning_rate
         metrics = task.evaluate(batches.part("valid"))
         better = _keep_best(task, position, metrics, checkpoints)
         line = {
@@ -176,7 +178,7 @@ def train(
             "epoch": position.epoch,
             "train": _means(position),
             "valid": metrics,
-            "learning_rate": rate,
+            "learning_rate": position.rate,
             "seconds": {"train": trained - began, "valid": time.monotonic() - trained},
             "best": better,
         }

@@ -8,7 +8,6 @@ import math
 import platform
 import shlex
 import unicodedata
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +103,7 @@ def _verdict(metrics: Metrics | None) -> dict[str, str] | None:
 
 def _command(run: RunFiles) -> str:
     """The command that repeats the run; the data as the recipe names them."""
-    data = run.recipe.get("data")
-    place = data.get("path") if isinstance(data, Mapping) else data
+    place = run.recipe.get("data_path")
     given = shlex.quote(place) if isinstance(place, str) and place else "DATA"
     return f"layerwise train {given} --recipe {shlex.quote(str(run.path / 'recipe.toml'))}"
 

@@ -95,13 +95,18 @@ class ImageModel:
         batch = Batch(np.arange(len(pixels)), Normalise(self.preprocess.mean, self.preprocess.std)(images), nothing)
         return self.task.predict(iter([batch]), self.card.temperature)[0]
 
-    def evaluate(self, data: Any, show: Show) -> Outcome:
+    def evaluate(self, data: Any, show: Show, *, image: str | None = None, label: str | None = None) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.
+
+        Args:
+            data: in any form that `train` takes.
+            show: where progress is shown.
+            image, label: columns, where the data are a table.
 
         Raises:
             DataError: a label that the model does not know, or nothing usable.
         """
-        source = find_images(data)
+        source = find_images(data, image=image, label=label)
         unknown = sorted(set(source.classes) - set(self.card.classes))
         if unknown:
             raise DataError(

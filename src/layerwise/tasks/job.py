@@ -89,7 +89,7 @@ class Model(Protocol):
     def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
         """A row for each input."""
 
-    def evaluate(self, data: Any, show: Show) -> Outcome:
+    def evaluate(self, data: Any, show: Show, *, image: str | None = None, label: str | None = None) -> Outcome:
         """Metrics on other labelled data."""
 
 

@@ -305,6 +305,14 @@ def test_a_stage_ends_when_patience_does(
     assert len(position.history) == epochs == position.epochs_done
 
 
+def test_what_is_loaded_is_what_is_given_and_not_an_average_of_the_last_steps(tmp_path: Path) -> None:
+    task = make("cnn-28", optimizer={"ema": 0.9})
+    run(task, tmp_path, batches(), epochs=1)
+    others = {name: torch.full_like(tensor, 0.5) for name, tensor in task.weights().items()}
+    task.load_weights(others)
+    assert all(torch.equal(others[name], tensor) for name, tensor in task.weights().items())
+
+
 def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     task, data = make("cnn-28", optimizer={"ema": 0.9, "schedule": "constant"}), batches()
     position, checkpoints = run(task, tmp_path, data, epochs=4)
@@ -317,7 +325,5 @@ def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in kept.items())
     assert not changed(task.network, raw)
     task.load_weights(weights)
-    # The stage is over: what is loaded is what is given, without the averages of the last step in its place.
-    assert all(torch.equal(weights[name], tensor) for name, tensor in task.weights().items())
     probabilities, targets = task.predict(data.part("valid"))
     assert -np.log(probabilities[np.arange(16), targets]).mean() == pytest.approx(best["valid"]["loss"], rel=1e-6)
