@@ -15,12 +15,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from layerwise.api import Model, Run, load, report, resume, train
+    from layerwise.api import Model, Run, load, resume, train
     from layerwise.errors import LayerwiseError
     from layerwise.estimators import ImageClassifier
 
 __version__ = "0.1.0"
-__all__ = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "report", "resume", "train"]
+__all__ = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "resume", "train"]
 
 _HOMES = {
     "ImageClassifier": "layerwise.estimators",
@@ -28,7 +28,6 @@ _HOMES = {
     "Model": "layerwise.api",
     "Run": "layerwise.api",
     "load": "layerwise.api",
-    "report": "layerwise.api",
     "resume": "layerwise.api",
     "train": "layerwise.api",
 }

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,11 @@ class Run:
 
     path: Path
     metrics: Mapping[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """Where its page lies."""
+        return self.path / "report.html"
 
     def model(self, device: str = "auto") -> Model:
         """The trained model."""
@@ -233,13 +238,15 @@ def _run(session: _Session) -> Run:
             if state is not None:
                 job.task.load_state_dict(state)
                 state = None
+            elif number == 0:  # so that a kill before the first save goes on from the same weights
+                session.checkpoints.save(job.task.state_dict(), asdict(position))
             position.begin_stage(number)
             pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
             with show.bar(f"stage {stage.name}", stage.epochs * job.batches.steps) as advance:
                 advance(position.epoch * job.batches.steps + position.step)
                 reports = loop.train(job.task, job.batches, pace, position, session.checkpoints)
                 # Closing saves where the run was, and says so where the disk refuses.
-                with closing(reports):  # type: ignore[type-var]
+                with closing(reports):
                     for report in reports:
                         if isinstance(report, loop.Step):
                             advance(1)

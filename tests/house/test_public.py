@@ -7,7 +7,7 @@ import sys
 
 import layerwise
 
-PUBLIC = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "report", "resume", "train"]
+PUBLIC = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "resume", "train"]
 
 
 def test_public_names_are_these_and_all_exist() -> None:

@@ -72,6 +72,8 @@ def call(words: list[str]) -> int:
     except KeyboardInterrupt:
         return _failed("Stopped.", 1, words)
     except SystemExit as stop:  # how the parser ends: 0 after --help, 2 after words it does not know
+        if stop.code and "--json" in words:
+            print(json.dumps({"error": "The words of the call are wrong; see standard error.", "exit_code": stop.code}))
         return int(stop.code or 0)
     return 0
 

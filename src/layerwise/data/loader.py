@@ -7,6 +7,7 @@ gives the same numbers, as every draw depends on (seed, epoch, example) only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -89,12 +90,21 @@ class ImageBatches:
         full, rest = divmod(len(self.parts["train"]), self.batch_size)
         return max(1, full + (rest > 1))
 
+    @property
+    def _chunk(self) -> int:
+        """Batches that are gathered at a time."""
+        _, height, width, channels = self.store.shape
+        return max(1, _CHUNK_VALUES // (self.batch_size * height * width * channels))
+
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches of one epoch, from step `start` on."""
-        ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)
-        for batch_ids, images in self._read(ids[start * self.batch_size : self.steps * self.batch_size]):
+        ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)[: self.steps * self.batch_size]
+        # Chunks begin where they would have begun without a stop: sums over a chunk may round by its size.
+        skipped = start % self._chunk
+        for batch_ids, images in self._read(ids[(start - skipped) * self.batch_size :]):
             inputs = augment(images, batch_ids, self.augment, seed=self.seed, epoch=epoch)
-            yield from self._cut(batch_ids, inputs, epoch)
+            yield from itertools.islice(self._cut(batch_ids, inputs, epoch), skipped, None)
+            skipped = 0
 
     def part(self, name: str) -> Iterator[Batch]:
         """Batches of "train", "valid" or "test", in order, as they are."""
@@ -103,10 +113,8 @@ class ImageBatches:
 
     def _read(self, ids: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Several batches at a time, as floats 0 to 255 on the device."""
-        _, height, width, channels = self.store.shape
-        batches = max(1, _CHUNK_VALUES // (self.batch_size * height * width * channels))
-        for first in range(0, len(ids), batches * self.batch_size):
-            chunk = ids[first : first + batches * self.batch_size]
+        for first in range(0, len(ids), self._chunk * self.batch_size):
+            chunk = ids[first : first + self._chunk * self.batch_size]
             pixels = self.store.read(chunk).to(self.device, non_blocking=True)  # (B, H, W, C) uint8
             yield chunk, pixels.permute(0, 3, 1, 2).float()  # (B, C, H, W), channels-last in memory
 

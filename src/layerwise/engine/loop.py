@@ -7,7 +7,7 @@ the engine then saves where it was. What is yielded is already saved, so a calle
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -133,7 +133,7 @@ class Epoch:
 
 def train(
     task: Task, batches: Batches, pace: Pace, position: Position, checkpoints: Checkpoints
-) -> Iterator[Step | Epoch]:
+) -> Generator[Step | Epoch, None, None]:
     """Train one stage from `position` on.
 
     Args:

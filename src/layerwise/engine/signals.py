@@ -28,7 +28,8 @@ def wish_to_stop() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    # None is a handler that was not set from Python and cannot be set again from it.
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)

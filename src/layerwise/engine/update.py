@@ -81,15 +81,16 @@ class Update:
         """Backward, clip, step, average.
 
         Raises:
-            Diverged: the loss, or the norm of the gradient where it is clipped, is not finite; nothing was changed.
+            Diverged: the loss or the norm of the gradient is not finite; nothing was changed.
         """
         if not torch.isfinite(loss.detach()):
             raise Diverged(f"The loss is {loss.item()}.", fix=_DIVERGED)
         loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if not torch.isfinite(norm):
+            raise Diverged(f"The norm of the gradient is {norm.item()}.", fix=_DIVERGED)
         if self._recipe.clip:
-            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
-            if not torch.isfinite(norm):
-                raise Diverged(f"The norm of the gradient is {norm.item()}.", fix=_DIVERGED)
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self._recipe.clip, norm)
         rate = self.learning_rate
         for group, own in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * own

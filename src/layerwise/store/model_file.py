@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import safetensors
@@ -63,6 +63,7 @@ class ModelCard(Section):
         network: arguments of the builder: `classes`, `channels`, `size` (pixels) and `options`.
         classes: their names, in the order of the outputs.
         preprocess: how an input becomes what the network takes.
+        precision: of the matrix products that the figures of the run were made with.
         temperature: by which logits are divided; above 0.
         created: when, as text.
         tensors_sha256: of names, types, shapes and values; `save_model` fills it in.
@@ -75,6 +76,7 @@ class ModelCard(Section):
     network: dict[str, Any]
     classes: tuple[str, ...]
     preprocess: dict[str, Any]
+    precision: Literal["float32", "bfloat16"] = "float32"
     temperature: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
     created: str
     tensors_sha256: str = ""

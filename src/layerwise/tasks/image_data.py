@@ -20,7 +20,7 @@ from layerwise.data.pixels import PixelStore, build_pixels, default_cache
 from layerwise.data.rows import counted
 from layerwise.data.split import split
 from layerwise.device import Device
-from layerwise.errors import DataError
+from layerwise.errors import DataError, RecipeError
 from layerwise.models import Entry, backbone_preprocess, find_model
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -101,9 +101,13 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
         RecipeError: an unknown key or an unusable value.
     """
     asked = build(ImageRecipe, values)
+    if asked.stages and asked.epochs:
+        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
     source = find_images(data, image=asked.data.image, label=asked.data.label)
     entry = None if asked.model == "custom" else find_model(_choose(source) if asked.model == "auto" else asked.model)
     own = {} if entry is None else {**entry.recipe, "model": entry.name}
+    if asked.stages:
+        own.pop("epochs", None)
     recipe = build(ImageRecipe, merge(merge(own, values), {"model": entry.name if entry else "custom"}))
     preprocess = _preprocess(source, recipe, entry)
     with show.bar("reading images", len(source.table)) as advance:

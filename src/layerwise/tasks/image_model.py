@@ -181,7 +181,7 @@ def restore(
         )
     check_tensors(network.state_dict(), tensors)
     network.load_state_dict(dict(tensors))
-    device = pick(device_name)
+    device = pick(device_name, card.precision)
     task = ImageClassification(network, ImageRecipe(), device, pretrained=False)
     return ImageModel(card, task, look, device)
 

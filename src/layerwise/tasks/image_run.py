@@ -62,7 +62,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         learn_from_data(network, found.sample)
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
     batches = found.batches(device)
-    card = _card(found)
+    card = _card(found, device)
     return Job(
         recipe=recipe,
         task=task,
@@ -100,7 +100,7 @@ def _build(found: ImageData) -> nn.Module:
     )
 
 
-def _card(found: ImageData) -> ModelCard:
+def _card(found: ImageData, device: Device) -> ModelCard:
     look = found.preprocess
     return ModelCard(
         layerwise=layerwise.__version__,
@@ -114,6 +114,7 @@ def _card(found: ImageData) -> ModelCard:
         },
         classes=found.classes,
         preprocess=look.model_dump(mode="json"),
+        precision="bfloat16" if device.autocast else "float32",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tensors_sha256="",
     )

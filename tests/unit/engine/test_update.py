@@ -85,9 +85,10 @@ def test_a_loss_that_is_not_finite_changes_nothing(value: float) -> None:
     assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
 
 
-def test_a_gradient_that_is_not_finite_is_caught_where_it_is_clipped() -> None:
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_changes_nothing(clip: float) -> None:
     net = network()
-    update = Update([Group(list(net.parameters()))], OptimizerRecipe(clip=1.0), learning_rate=0.1, steps=1)
+    update = Update([Group(list(net.parameters()))], OptimizerRecipe(clip=clip), learning_rate=0.1, steps=1)
     before = [parameter.detach().clone() for parameter in net.parameters()]
     flat = next(net.parameters()).flatten()[0]
     with pytest.raises(Diverged, match="gradient"):

@@ -98,7 +98,7 @@ def make_run(folder: Path, classes: list[str], n: int = 40, wrong: int = 30) -> 
     pl.concat([examples, extra], how="diagonal_relaxed").write_parquet(folder / "examples.parquet")
     log = [line("head", 0, 0, best=True), line("head", 0, 1, best=True), line("all", 1, 0)]
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, log)) + '\n{"stage": "al', encoding="utf-8")
-    (folder / "recipe.toml").write_text('data = "my photos"\nseed = 7\n', encoding="utf-8")
+    (folder / "recipe.toml").write_text('data_path = "my photos"\nseed = 7\n', encoding="utf-8")
     return folder
 
 
