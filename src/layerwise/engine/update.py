@@ -24,7 +24,9 @@ class OptimizerRecipe(Section):
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd is Nesterov's
     learning_rate: float = pydantic.Field(1e-3, gt=0.0)  # the highest of the schedule
-    weight_decay: float = pydantic.Field(0.01, ge=0.0)  # decoupled for adamw; not applied to biases and norms
+    # Not applied to biases and norms. None: 0.01 for adamw, which decouples it from the gradient, and 0 for the others,
+    # in which it would be a penalty many times stronger.
+    weight_decay: float | None = pydantic.Field(None, ge=0.0)
     momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0)  # sgd only
     norm_bias_rate: float = pydantic.Field(1.0, gt=0.0)  # factor on the rate of the biases of normalisation layers
     schedule: Schedule = "cosine"
@@ -131,9 +133,9 @@ _DIVERGED = "Lower optimizer.learning_rate, set optimizer.clip=1, or look for br
 
 
 def _optimizer(groups: Sequence[Group], recipe: OptimizerRecipe, learning_rate: float) -> torch.optim.Optimizer:
+    decay = recipe.weight_decay if recipe.weight_decay is not None else 0.01 if recipe.name == "adamw" else 0.0
     settings = [
-        {"params": list(group.parameters), "weight_decay": recipe.weight_decay if group.decays else 0.0}
-        for group in groups
+        {"params": list(group.parameters), "weight_decay": decay if group.decays else 0.0} for group in groups
     ]
     if recipe.name == "sgd":
         nesterov = recipe.momentum > 0

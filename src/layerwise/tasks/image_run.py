@@ -33,7 +33,7 @@ from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.recipe import ImageRecipe, stages
 
 _THUMBNAIL = 128
-_GIVE = "Give one like it, in Python: resume(path, network=MyNet())."
+_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:

@@ -39,6 +39,14 @@ def test_same_numbers_as_torch(name: str) -> None:
         assert torch.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("adamw", 0.01), ("adam", 0.0), ("sgd", 0.0)])
+def test_weight_decay_is_a_default_of_adamw_alone(name: str, expected: float) -> None:
+    weight = nn.Parameter(torch.ones(3, 3))
+    update = Update([Group([weight])], OptimizerRecipe(name=name, schedule="constant"), learning_rate=0.1, steps=1)
+    update((weight * 0).sum())  # no gradient: what changes is decay alone
+    assert torch.allclose(weight, torch.full((3, 3), 1 - 0.1 * expected))
+
+
 def test_the_rate_follows_the_schedule_and_each_groups_factor() -> None:
     net = network()
     groups = [Group(list(net[0].parameters())), Group(list(net[2].parameters()), rate=0.1)]
