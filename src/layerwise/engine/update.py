@@ -134,9 +134,7 @@ _DIVERGED = "Lower optimizer.learning_rate, set optimizer.clip=1, or look for br
 
 def _optimizer(groups: Sequence[Group], recipe: OptimizerRecipe, learning_rate: float) -> torch.optim.Optimizer:
     decay = recipe.weight_decay if recipe.weight_decay is not None else 0.01 if recipe.name == "adamw" else 0.0
-    settings = [
-        {"params": list(group.parameters), "weight_decay": decay if group.decays else 0.0} for group in groups
-    ]
+    settings = [{"params": list(group.parameters), "weight_decay": decay if group.decays else 0.0} for group in groups]
     if recipe.name == "sgd":
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(settings, lr=learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
