@@ -1,4 +1,4 @@
-"""`layerwise demo` where the extra `offline` is missing; with it, `make demo` shows the same with a pretrained network."""
+"""`layerwise demo` without the extra `offline`; with it, `make demo` does the same by a pretrained network."""
 
 from __future__ import annotations
 

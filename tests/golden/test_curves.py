@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from layerwise_tests import images
 
 from layerwise import api
 from layerwise.console import Silent
+from layerwise_tests import images
 
 RECIPE = {
     "model": "cnn-28",
