@@ -159,7 +159,7 @@ def train(
             try:
                 means, examples = task.train_step(batch)
             except Diverged as error:
-                raise _located(error, pace, position, batch.ids) from None
+                raise _located(error, _examples(pace, position, batch.ids)) from None
             _count(position, means, examples)
             try:
                 yield _step(pace, position, batches.steps)
@@ -170,7 +170,10 @@ def train(
                 _save(task, position, checkpoints)
                 saved = time.monotonic()
         trained = time.monotonic()
-        metrics = task.evaluate(batches.part("valid"))
+        try:
+            metrics = task.evaluate(batches.part("valid"))
+        except Diverged as error:
+            raise _located(error, f"{_epoch(pace, position)}, after its last step") from None
         better = _keep_best(task, position, metrics, checkpoints)
         line = {
             "stage": pace.stage,
@@ -219,7 +222,14 @@ def _keep_best(task: Task, position: Position, metrics: Metrics, checkpoints: Ch
     return better
 
 
-def _located(error: Diverged, pace: Pace, position: Position, ids: Any) -> Diverged:
+def _located(error: Diverged, where: str) -> Diverged:
+    return Diverged(f"{error.came} This was {where}.", fix=error.fix)
+
+
+def _epoch(pace: Pace, position: Position) -> str:
+    return f"stage {pace.stage}, epoch {position.epoch + 1}"
+
+
+def _examples(pace: Pace, position: Position, ids: Any) -> str:
     listed = ", ".join(str(number) for number in ids[:32]) + (", ..." if len(ids) > 32 else "")
-    where = f"stage {pace.stage}, epoch {position.epoch + 1}, step {position.step + 1}"
-    return Diverged(f"{error.came} This was {where}, with the examples {listed} of examples.parquet.", fix=error.fix)
+    return f"{_epoch(pace, position)}, step {position.step + 1}, with the examples {listed} of examples.parquet"

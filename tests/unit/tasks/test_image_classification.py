@@ -271,7 +271,7 @@ def test_a_network_that_explodes_is_never_kept_as_the_best(tmp_path: Path) -> No
     task.begin(ALL.model_copy(update={"learning_rate": 1e30}), steps=4)
     position, checkpoints = loop.Position(seed=0), Checkpoints(tmp_path)
     data.parts["train"] = np.arange(8)  # one step: its loss is finite, its result is not
-    with pytest.raises(Diverged, match=r"16 of 16 validation examples.*learning_rate"):
+    with pytest.raises(Diverged, match=r"16 of 16 validation examples.*stage all, epoch 1, after.*learning_rate"):
         for _ in loop.train(task, data, loop.Pace("all", 1), position, checkpoints):
             pass
     assert position.best is None and checkpoints.latest() is None
