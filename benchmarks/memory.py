@@ -14,7 +14,7 @@ from benchmarks.common import scratch, versions
 CHILD = """
 import resource, sys
 import layerwise
-layerwise.train(sys.argv[1], model="cnn-32", epochs=1, out=sys.argv[2], recipe={"data": {"size": 224}, "network": {}})
+layerwise.train(sys.argv[1], model="cnn-32", epochs=1, out=sys.argv[2], recipe={"data": {"size": 224}})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

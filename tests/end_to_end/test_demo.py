@@ -15,7 +15,7 @@ from layerwise.tasks import DEMOS, demos
 def test_the_demo_learns_digits_from_scratch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demos.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(demos, "wheel_file", lambda wheel: None)
     assert call(["demo", "--out", str(tmp_path / "run"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["metrics"]["accuracy"]["value"] > 0.93 and shown["verdict"].startswith("Better")

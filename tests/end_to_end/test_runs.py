@@ -17,6 +17,7 @@ from layerwise import api
 from layerwise.console import Silent
 from layerwise.errors import Diverged, StoreError, TrainingError, UsageError
 from layerwise.store.checkpoint import Checkpoints
+from layerwise.store.model_file import load_model, save_model
 from layerwise.tasks import TASKS
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise_tests import damage, images
@@ -188,3 +189,25 @@ def test_inspect_tells_what_is_there_also_where_it_cannot_be_trained_on(tmp_path
     found = api.inspect(tmp_path / "photos", show=Silent())
     assert (found["n"], found["usable"], found["classes"]) == (25, 5, {"class-0": 5})
     assert len(found["problems"]) == 20 and any("two labels or more" in note for note in found["notes"])
+
+
+def test_evaluate_compares_with_the_majority_of_training_and_not_of_what_is_evaluated(tmp_path: Path) -> None:
+    x, kinds = images.arrays(20, 28)
+    kept = np.flatnonzero((kinds == "disc") | (np.arange(len(kinds)) < 30))  # 20 discs, 10 of each other kind
+    run = api.run_training((x[kept], kinds[kept]), RECIPE, None, tmp_path / "run", Silent())
+    other = np.flatnonzero(kinds != "disc")
+    verdict = run.model("cpu").evaluate((x[other], kinds[other]))["verdict"]
+    assert 'always answering "disc"' in verdict and "against 0.000" in verdict
+
+
+def test_a_model_file_whose_classes_do_not_agree_is_refused(tmp_path: Path) -> None:
+    run = api.run_training(images.arrays(10, 28), RECIPE, None, tmp_path / "run", Silent())
+    card, tensors = load_model(run.path / "model.safetensors")
+    for change in (
+        {"classes": ("a", "b")},
+        {"train_counts": (1, 2, 3, 4)},
+        {"network": {**card.network, "classes": 4}},
+    ):
+        save_model(tmp_path / "odd.safetensors", tensors, card.model_copy(update=change))
+        with pytest.raises(StoreError, match="Expected: one number for all three"):
+            layerwise.load(tmp_path / "odd.safetensors")

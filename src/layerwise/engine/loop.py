@@ -113,15 +113,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Step:
-    """Yielded after every step."""
+    """Yielded after every step, so that a caller may show that it is done, or stop."""
 
-    stage: str
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    examples: int
-    means: Metrics  # over the epoch so far
+    epoch: int  # within the stage
+    step: int  # of the epoch, counted from 1
 
 
 @dataclass(frozen=True)
@@ -162,7 +157,7 @@ def train(
                 raise _located(error, _examples(pace, position, batch.ids)) from None
             _count(position, means, examples)
             try:
-                yield _step(pace, position, batches.steps)
+                yield Step(position.epoch, position.step)
             except GeneratorExit:
                 _save(task, position, checkpoints)
                 raise
@@ -201,10 +196,6 @@ def _count(position: Position, means: Metrics, examples: int) -> None:
 
 def _means(position: Position) -> Metrics:
     return {name: total / max(1, position.examples) for name, total in position.sums.items()}
-
-
-def _step(pace: Pace, position: Position, steps: int) -> Step:
-    return Step(pace.stage, position.epoch, pace.epochs, position.step, steps, position.examples, _means(position))
 
 
 def _save(task: Task, position: Position, checkpoints: Checkpoints) -> None:

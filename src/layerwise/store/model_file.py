@@ -63,6 +63,7 @@ class ModelCard(Section):
         network: arguments of the builder: `classes`, `channels`, `size` (pixels) and `options`.
         classes: their names, in the order of the outputs.
         preprocess: how an input becomes what the network takes.
+        train_counts: training examples of each class, from which the baseline of `evaluate` is made.
         precision: of the matrix products that the figures of the run were made with.
         temperature: by which logits are divided; above 0.
         created: when, as text.
@@ -76,10 +77,19 @@ class ModelCard(Section):
     network: dict[str, Any]
     classes: tuple[str, ...]
     preprocess: dict[str, Any]
+    train_counts: tuple[int, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     temperature: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
     created: str
     tensors_sha256: str = ""
+
+    @pydantic.field_validator("train_counts")
+    @classmethod
+    def _countable(cls, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """Bounds, so that a made-up card cannot ask for a baseline that fills the memory."""
+        if any(count < 0 for count in counts) or sum(counts) > 100_000_000:
+            raise ValueError("they are to be 0 or more, and 100,000,000 together at most")
+        return counts
 
     @pydantic.field_validator("network")
     @classmethod

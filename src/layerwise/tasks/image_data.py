@@ -142,15 +142,13 @@ def _preprocess(source: ImageSource, recipe: ImageRecipe, entry: Entry | None) -
         native = None if source.arrays is None else source.arrays.shape[1:]
         side = entry.size if entry else 224
         height, width, channels = native or (side, side, entry.channels if entry else 3)
-        # A fourth channel is alpha, which is laid over white.
-        values = {"height": height, "width": width, "channels": 1 if channels == 1 else 3}
+        channels = 1 if channels == 1 else 3  # a fourth is alpha, which is laid over white
+        plain = {"mean": (0.0,) * channels, "std": (1.0,) * channels}  # `_statistics` has the last word
+        values = {"height": height, "width": width, "channels": channels, **plain}
     if recipe.data.size is not None:
         values |= {"height": recipe.data.size, "width": recipe.data.size}
     if recipe.data.resize is not None:
         values |= {"resize": recipe.data.resize}
-    if entry is None or not entry.transfer:
-        channels = values["channels"]
-        values |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}  # type: ignore[operator]
     return build(Preprocess, values)
 
 

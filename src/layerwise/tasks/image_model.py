@@ -132,7 +132,7 @@ class ImageModel:
             split=part,
             probabilities=probabilities,
             targets=right,
-            train_targets=right,
+            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
             classes=self.card.classes,
             seconds={},
         )
@@ -160,10 +160,16 @@ def restore(
     """A model from its file.
 
     Raises:
-        StoreError: the tensors do not fit the network that the card names, or the network is the user's own and was
-            not given.
+        StoreError: the card contradicts itself, the tensors do not fit the network that it names, or the network is
+            the user's own and was not given.
     """
     shape, look = card.network, build(Preprocess, card.preprocess)
+    if not len(card.classes) == len(card.train_counts) == shape["classes"]:
+        raise StoreError(
+            f"The model file has {len(card.classes)} class names, counts of {len(card.train_counts)} classes, and a "
+            f"network of {shape['classes']}.",
+            expected="one number for all three",
+        )
     if network is None:
         if card.model == "custom":
             raise StoreError(

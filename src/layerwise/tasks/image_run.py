@@ -114,10 +114,16 @@ def _card(found: ImageData, device: Device) -> ModelCard:
         },
         classes=found.classes,
         preprocess=look.model_dump(mode="json"),
+        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
         precision="bfloat16" if device.autocast else "float32",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tensors_sha256="",
     )
+
+
+def _train_targets(found: ImageData) -> np.ndarray:
+    targets: np.ndarray = found.targets[ids_of(found.examples, "train")]
+    return targets
 
 
 def _check_network(network: nn.Module, found: ImageData) -> None:
@@ -148,7 +154,7 @@ def _finish(
         split=found.held_out,
         probabilities=probabilities,
         targets=targets,
-        train_targets=found.targets[ids_of(found.examples, "train")],
+        train_targets=_train_targets(found),
         classes=found.classes,
         seconds=seconds,
     )

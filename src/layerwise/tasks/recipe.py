@@ -37,9 +37,8 @@ class Stage(Section):
     name: str
     epochs: int = pydantic.Field(ge=1)
     learning_rate: float = pydantic.Field(gt=0.0)
-    share: float = pydantic.Field(
-        1.0, ge=0.0, le=1.0
-    )  # of the body's layers that train, counted from the last; 0: head only
+    # Of the body's layers, counted from the last, what part trains; 0 is the head only.
+    share: float = pydantic.Field(1.0, ge=0.0, le=1.0)
 
 
 class ImageRecipe(Section):
@@ -58,9 +57,8 @@ class ImageRecipe(Section):
     thaw: Literal["none", "auto", "full"] = "auto"
     stages: tuple[Stage, ...] = ()  # in place of the network's own
     save_seconds: float = pydantic.Field(60.0, ge=0.0)  # between checkpoints within an epoch
-    network: dict[str, Any] = pydantic.Field(
-        default_factory=dict
-    )  # options of the network, such as hidden and dropout of a pretrained one's head
+    # Options of the network, such as hidden and dropout of a pretrained one's head.
+    network: dict[str, Any] = pydantic.Field(default_factory=dict)
     data: DataRecipe = DataRecipe()
     split: SplitRecipe = SplitRecipe()
     augment: AugmentRecipe = AugmentRecipe()
