@@ -11,6 +11,8 @@ NAMES = {
     "fashion": "Fashion-MNIST with airbench-small, within 10 CPU-minutes",
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",
     "memory": "peak memory for 1,000 and 10,000 photographs",
+    "frozen": "keeping what a frozen network gives, beside recomputing it and five peers",
+    "thaw": "flowers cross-validated and ants-bees: head alone beside head and thaw",
 }
 
 

@@ -1,33 +1,30 @@
 """All that a door needs: train, resume, load, evaluate, predict, report. The command line and the estimators call this.
 
-The main path reads downwards from `train`: prepare the task, open the run folder, run the stages, each a call of the
-engine, and finish with the kept weights.
+The main path reads downwards from `train` into `session.run`.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import torch
 
-from layerwise.config import merge, read_toml, to_toml
-from layerwise.console import Show, Silent, Terminal, epoch_line
+from layerwise import session
+from layerwise.config import merge, read_toml
+from layerwise.console import Show, Silent, Terminal
 from layerwise.engine import loop
-from layerwise.engine.signals import wish_to_stop
-from layerwise.errors import StoreError, TrainingError, UsageError, nearest
+from layerwise.errors import StoreError, UsageError, nearest
 from layerwise.report.page import write_report
 from layerwise.store.checkpoint import Checkpoints
-from layerwise.store.model_file import ModelCard, load_model, save_model
-from layerwise.store.run import RunFolder, discard
-from layerwise.tasks import DEMOS, TASKS
+from layerwise.store.model_file import ModelCard, load_model
+from layerwise.store.run import RunFolder
+from layerwise.tasks import DEMOS, task_entry
 from layerwise.tasks import job as jobs
 from layerwise.tasks.image_inspect import inspect_images
 
@@ -137,16 +134,16 @@ def train(
     }
     base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
     values = merge(base, {key: value for key, value in given.items() if value is not None})
-    with _begun(data, values, network, out, Terminal()) as session:
-        return _run(session)
+    with session.begun(data, values, network, out, Terminal()) as began:
+        return Run(began.folder.path, session.run(began))
 
 
 def run_training(
     data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
 ) -> Run:
     """`train` with its words put in one mapping; what the command line and the estimators call."""
-    with _begun(data, values, network, out, show) as session:
-        return _run(session)
+    with session.begun(data, values, network, out, show) as began:
+        return Run(began.folder.path, session.run(began))
 
 
 def resume(
@@ -175,7 +172,7 @@ def resume(
             )
         if folder.metrics.is_file():
             show.say("This run is finished: its model, figures and report are made again.")
-        job = _task(values["task"]).prepare(given, values, network, show)
+        job = task_entry(values["task"]).prepare(given, values, network, show)
         _same_examples(folder, job.examples)
         checkpoints = Checkpoints(folder.checkpoints)
         saved = checkpoints.latest()
@@ -185,101 +182,9 @@ def resume(
             raise StoreError("None of the run's checkpoints can be trusted.", fix="Start a new run.")
         position = loop.Position(seed=values["seed"]) if saved is None else loop.Position(**saved.position)
         folder.rewrite_log(position.history)
-        return _run(_Session(job, folder, checkpoints, position, None if saved is None else saved.state, show, began))
-
-
-@dataclass(frozen=True)
-class _Session:
-    """A run under way."""
-
-    job: jobs.Job
-    folder: RunFolder
-    checkpoints: Checkpoints
-    position: loop.Position
-    state: Mapping[str, Any] | None
-    show: Show
-    began: float
-
-
-@contextmanager
-def _begun(
-    data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
-) -> Iterator[_Session]:
-    """A new run in its locked folder. Nothing is left behind of a run whose data or recipe cannot be used."""
-    began = time.monotonic()
-    if isinstance(data, str | Path):  # where `resume` finds it, from whatever folder it is called in
-        values = merge(values, {"data_path": os.path.abspath(os.path.expanduser(data))})
-    entry = _task(str(values.get("task", "image-classification")))
-    existed = out is not None and Path(out).exists()
-    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
-    with folder.lock():
-        try:
-            job = entry.prepare(data, values, network, show)
-        except BaseException:
-            discard(folder, keep_folder=existed)
-            raise
-        folder.write_recipe(to_toml(job.recipe))
-        folder.write_examples(job.examples)
-        position = loop.Position(seed=int(values.get("seed", 0)))
-        yield _Session(job, folder, Checkpoints(folder.checkpoints), position, None, show, began)
-
-
-def _run(session: _Session) -> Run:
-    """Train the stages that are left, and finish with the weights that validated best."""
-    job, position, show = session.job, session.position, session.show
-    for note in job.notes:
-        show.say(note)
-    seconds = {"prepare": time.monotonic() - session.began}
-    state = session.state
-    with wish_to_stop() as asked:
-        for number in range(position.stage, len(job.stages)):
-            stage = job.stages[number]
-            job.task.begin(stage, steps=stage.epochs * job.batches.steps)
-            if state is not None:
-                job.task.load_state_dict(state)
-                state = None
-            elif number == 0:  # so that a kill before the first save goes on from the same weights
-                session.checkpoints.save(job.task.state_dict(), asdict(position))
-            position.begin_stage(number)
-            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
-            with show.bar(f"stage {stage.name}", stage.epochs * job.batches.steps) as advance:
-                advance(position.epoch * job.batches.steps + position.step)
-                reports = loop.train(job.task, job.batches, pace, position, session.checkpoints)
-                # Closing saves where the run was, and says so where the disk refuses.
-                with closing(reports):
-                    for report in reports:
-                        if isinstance(report, loop.Step):
-                            advance(1)
-                        else:
-                            session.folder.append_log(dict(report.line))
-                            show.say(epoch_line(report.line, stage.epochs))
-                        if asked():
-                            break
-            if asked():
-                raise _stopped(session)
-            assert position.best is not None
-            job.task.load_weights(session.checkpoints.load_weights(position.best))
-    return _finish(session, seconds)
-
-
-def _stopped(session: _Session) -> TrainingError:
-    path, recipe = session.folder.path, session.job.recipe.model_dump()
-    missing = {"data": recipe["data_path"] is None, "network": recipe["model"] == "custom"}
-    words = "".join(f", {name}=..." for name, needed in missing.items() if needed)
-    way = f'in Python: layerwise.resume("{path}"{words})' if words else f"layerwise resume {path}"
-    return TrainingError(f"Stopped, and saved at {_place(session.position)}.", fix=f"Go on with {way}")
-
-
-def _finish(session: _Session, seconds: dict[str, float]) -> Run:
-    job, folder, position = session.job, session.folder, session.position
-    seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
-    seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
-    outcome = job.finish(seconds)
-    save_model(folder.model, job.task.weights(), job.card)
-    folder.write_predictions(outcome.predictions)
-    folder.write_metrics(outcome.metrics)
-    write_report(folder.path, thumbnail=job.thumbnail)
-    return Run(folder.path, outcome.metrics)
+        state = None if saved is None else saved.state
+        metrics = session.run(session.Session(job, folder, checkpoints, position, state, show, began))
+        return Run(folder.path, metrics)
 
 
 def load(path: str | Path, *, network: torch.nn.Module | None = None, device: str = "auto") -> Model:
@@ -301,7 +206,7 @@ def load(path: str | Path, *, network: torch.nn.Module | None = None, device: st
             raise StoreError(f"The run {file} has no model yet.", fix=f"Go on with: layerwise resume {file}")
         file = folder.model
     card, tensors = load_model(file)
-    return Model(_task(card.task).restore(card, tensors, network, device))
+    return Model(task_entry(card.task).restore(card, tensors, network, device))
 
 
 def report(path: str | Path) -> Path:
@@ -311,7 +216,7 @@ def report(path: str | Path) -> Path:
     """
     folder = _open(Path(path))
     values = folder.read_recipe()
-    return write_report(folder.path, thumbnail=_task(values["task"]).thumbnails(values, folder.read_examples()))
+    return write_report(folder.path, thumbnail=task_entry(values["task"]).thumbnails(values, folder.read_examples()))
 
 
 def inspect(
@@ -367,18 +272,6 @@ def _open(path: Path) -> RunFolder:
 
 
 _RUN = "the folder that layerwise train has written, such as runs/20261122-101500-flowers"
-
-
-def _task(name: str) -> jobs.TaskEntry:
-    if name not in TASKS:
-        raise UsageError(f'There is no task "{name}".', fix=nearest(name, TASKS))
-    return TASKS[name]
-
-
-def _place(position: loop.Position) -> str:
-    return (
-        f"epoch {position.epoch + 1}, step {position.step}" if position.step else f"the end of epoch {position.epoch}"
-    )
 
 
 def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:

@@ -12,8 +12,9 @@ LAYERS = [
     {"errors"},
     {"config", "device", "console"},
     {"data", "nn", "metrics", "store"},
-    {"models", "engine", "report"},
+    {"models", "engine", "report", "frozen"},
     {"tasks"},
+    {"session"},
     {"api"},
     {"estimators", "cli"},
 ]

@@ -33,6 +33,11 @@ class AugmentRecipe(Section):
     mixup: float = pydantic.Field(0.0, ge=0.0)  # alpha of the Beta distribution; 0 is off
 
     @property
+    def changes(self) -> bool:
+        """Whether anything of a single image can change; mixup needs two."""
+        return self.moves or bool(self.brightness or self.contrast or self.cutout)
+
+    @property
     def moves(self) -> bool:
         """Whether any part of the geometry can change."""
         return bool(self.rotation or self.width_shift or self.height_shift or self.zoom or self.flip)
@@ -42,8 +47,8 @@ _DRAWS = 10
 _ROTATION, _WIDTH, _HEIGHT, _ZOOM, _FLIP, _BRIGHTNESS, _CONTRAST, _CUT_X, _CUT_Y, _MIXUP = range(_DRAWS)
 
 
-def draws(ids: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) for each example: (B,) ids -> (B, 10) float64.
+def draws(ids: np.ndarray, *, seed: int, epoch: int | np.ndarray) -> np.ndarray:
+    """Uniform numbers in [0, 1) for each example: (B,) ids -> (B, 10) float64; `epoch` may be (B,), one an example.
 
     SplitMix64 (Steele, Lea, Flood 2014) over (seed, epoch, example, draw).
 
@@ -54,7 +59,7 @@ def draws(ids: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """
     state: NDArray[np.uint64] | np.uint64 = np.uint64(seed % 2**64)
     with np.errstate(over="ignore"):
-        for number in (np.uint64(epoch), ids.astype(np.uint64)[:, None], np.arange(_DRAWS, dtype=np.uint64)[None, :]):
+        for number in (_column(epoch), _column(ids), np.arange(_DRAWS, dtype=np.uint64)):
             state = (state ^ number) + np.uint64(0x9E3779B97F4A7C15)
             state = (state ^ state >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
             state = (state ^ state >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
@@ -62,7 +67,13 @@ def draws(ids: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     return np.asarray(state >> np.uint64(11), dtype=np.float64) * 2.0**-53
 
 
-def augment(images: torch.Tensor, ids: np.ndarray, recipe: AugmentRecipe, *, seed: int, epoch: int) -> torch.Tensor:
+def _column(numbers: int | np.ndarray) -> NDArray[np.uint64]:
+    return np.asarray(numbers).astype(np.uint64).reshape(-1, 1)
+
+
+def augment(
+    images: torch.Tensor, ids: np.ndarray, recipe: AugmentRecipe, *, seed: int, epoch: int | np.ndarray
+) -> torch.Tensor:
     """Change a batch of images, each by its own draws.
 
     Args:
@@ -70,7 +81,7 @@ def augment(images: torch.Tensor, ids: np.ndarray, recipe: AugmentRecipe, *, see
         ids: (B,) the examples' numbers.
         recipe: what may change.
         seed: of the run.
-        epoch: counted over the whole run.
+        epoch: counted over the whole run; (B,) where each example has its own.
 
     Returns:
         (B, C, H, W) float, values 0 to 255, in the memory format of the input.
@@ -136,7 +147,7 @@ def mixup(
     0.5..1, so that an example stays the greater part of its own mixture.
 
     Args:
-        images: (B, C, H, W).
+        images: (B, C, H, W), or activations of any shape (B, ...).
         targets: (B, classes) float, rows sum to 1.
         ids: (B,) the examples' numbers.
         alpha: of the Beta distribution, above 0.
@@ -149,5 +160,6 @@ def mixup(
     uniform = draws(ids, seed=seed, epoch=epoch)[:, _MIXUP]
     drawn = betaincinv(alpha, alpha, uniform)
     weight = torch.from_numpy(np.maximum(drawn, 1 - drawn)).to(images.device, images.dtype)
-    mixed = images * weight.view(-1, 1, 1, 1) + images.flip(0) * (1 - weight).view(-1, 1, 1, 1)
+    share = weight.view(-1, *[1] * (images.ndim - 1))
+    mixed = images * share + images.flip(0) * (1 - share)
     return mixed, targets * weight[:, None] + targets.flip(0) * (1 - weight)[:, None]

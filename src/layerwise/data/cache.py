@@ -8,6 +8,7 @@ complete. Only an entry that nobody holds is ever removed.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -20,6 +21,9 @@ from layerwise.errors import StoreError
 CACHE_BYTES = 20_000_000_000  # of all entries in one folder; the least recently used go first
 _GRACE = 60.0  # seconds that an unfinished folder is left alone: its writer may not hold its lock yet
 _UNFINISHED, _DOOMED = "tmp-", "old-"
+_LEFT = re.compile(
+    rf"{_UNFINISHED}.{{0,16}}-[0-9a-f]{{8}}|{_DOOMED}[0-9a-f]{{16}}"
+)  # names of leftovers, and no others
 
 
 def default_cache() -> Path:
@@ -104,20 +108,40 @@ def _publish(unfinished: Path, entry: Path, held: int) -> int:
     return held
 
 
-def tidy(root: Path, need: int = 0, cap: int = CACHE_BYTES) -> None:
-    """Remove what killed processes left, then the least recently used entries until `need` more bytes fit the cap."""
+def tidy(root: Path, need: int = 0, cap: int = CACHE_BYTES) -> int:
+    """Remove what killed processes left, then the least recently used entries until `need` more bytes fit the cap.
+
+    A folder without a lock is no entry: somebody else put it there, and it stays.
+
+    Returns:
+        the bytes that were freed.
+    """
     entries: list[tuple[float, int, Path]] = []
+    freed = 0
     for folder in list(root.iterdir()):
-        if folder.name.startswith((_UNFINISHED, _DOOMED)):
+        if _LEFT.fullmatch(folder.name):
+            size = _size(folder)
             if time.time() - _age(folder) > _GRACE:
-                remove(folder)
-        elif folder.is_dir():
+                freed += size if remove(folder) else 0
+        elif (folder / "lock").is_file():
             entries.append((_age(folder / "lock"), _size(folder), folder))
     total = sum(size for _, size, _ in entries)
     for _, size, folder in sorted(entries):
         if total + need <= cap:
-            return
-        total -= size if remove(folder) else 0
+            break
+        if remove(folder):
+            total, freed = total - size, freed + size
+    return freed
+
+
+def clear(root: Path) -> int:
+    """Remove every entry that nobody holds; return the bytes that were freed.
+
+    Example:
+        >>> clear(Path("no such folder"))
+        0
+    """
+    return tidy(root, need=1, cap=0) if root.is_dir() else 0
 
 
 def remove(entry: Path) -> bool:
@@ -166,6 +190,11 @@ def _age(path: Path) -> float:
         return 0.0
 
 
+def folder_bytes(root: Path) -> int:
+    """Bytes of all entries in a folder; 0 where there is none."""
+    return sum(map(_size, root.iterdir())) if root.is_dir() else 0
+
+
 def _size(folder: Path) -> int:
     try:
         return sum(file.stat().st_size for file in folder.iterdir())
@@ -175,7 +204,7 @@ def _size(folder: Path) -> int:
 
 def _full(root: Path, reason: str) -> StoreError:
     return StoreError(
-        f"Decoded images cannot be kept in {root}: {reason}.",
+        f"Derived files cannot be kept in {root}: {reason}.",
         expected="a folder that can be written, with room",
         fix="Set LAYERWISE_CACHE to such a folder.",
     )

@@ -118,14 +118,20 @@ class Update:
             parameter.data, self._average[place] = self._average[place], parameter.data
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments, averages and the number of steps done; the parameters themselves are the network's."""
-        return {"optimizer": self._optimizer.state_dict(), "average": self._average, "done": self._done}
+        """Moments, averages, the rate and the number of steps done; the parameters themselves are the network's."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average,
+            "learning_rate": self._learning_rate,
+            "done": self._done,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._optimizer.load_state_dict(dict(state["optimizer"]))
         for own, saved in zip(self._average, state["average"], strict=True):
             own.copy_(saved)
+        self._learning_rate = float(state["learning_rate"])  # it may have been found, and not be the recipe's
         self._done = int(state["done"])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -14,13 +15,16 @@ from torch import nn
 from layerwise.data.loader import Batch
 from layerwise.device import Device
 from layerwise.engine.loop import Metrics
-from layerwise.engine.update import Group, Update
-from layerwise.errors import Diverged
+from layerwise.engine.solve import DECAY, DECAYS, Solver
+from layerwise.engine.update import Group, OptimizerRecipe, Update
+from layerwise.errors import Diverged, StoreError
 from layerwise.metrics import scores
 from layerwise.models import body_layers
+from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
 
 
+@final
 class ImageClassification:
     """A network, its loss and its updates.
 
@@ -28,56 +32,80 @@ class ImageClassification:
         network: logits (B, classes) from images (B, C, H, W).
         recipe: of the run.
         device: where it computes; the network is moved there.
-        pretrained: whether the body brings statistics that must not be lost: then its batch normalisation stays on
-            them in every stage.
+        pretrained: whether the body brings statistics that must not be lost: then the batch normalisation of frozen
+            layers stays on them, and that of thawed ones too unless `thaw.statistics` is "trained".
     """
 
     def __init__(self, network: nn.Module, recipe: ImageRecipe, device: Device, *, pretrained: bool) -> None:
         self.network = network.to(device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._recipe, self._device, self._pretrained = recipe, device, pretrained
+        self._tail = self.network  # what trains: the network, or what of it lies behind the stage's cut
         self._update: Update | None = None
+        self._solver: Solver | None = None
+        self._thawed: list[nn.Module] = []
         self._validated = 0  # examples of the last evaluation
         # What a network itself keeps fixed, such as filters taken from the data, no stage thaws.
         self._fixed = {id(parameter) for parameter in self.network.parameters() if not parameter.requires_grad}
+        # Where a pretrained network began. Checkpoints hold what differs from it, which is a head in most epochs.
+        self._began = _copied(self.network) if pretrained else {}
+        self._origin = fingerprint(self._began) if pretrained else ""
 
-    def begin(self, stage: Stage, *, steps: int) -> None:
+    def begin(
+        self,
+        stage: Stage,
+        *,
+        steps: int,
+        tail: nn.Module | None = None,
+        optimizer: OptimizerRecipe | None = None,
+    ) -> None:
         """Set what trains in a stage, and make its update.
 
         Args:
             stage: which layers and how fast.
             steps: updates in the whole stage.
+            tail: what of the network lies behind the cut that the stage's batches come from; none for all of it.
+            optimizer: in place of the recipe's.
         """
-        frozen = self._frozen(stage.share)
+        self._tail = tail or self.network
+        layers = body_layers(self.network) if self._pretrained else []
+        frozen, self._thawed = thawed(layers, stage.share)
         held = self._fixed | {id(parameter) for layer in frozen for parameter in layer.parameters(recurse=False)}
         for parameter in self.network.parameters():
             parameter.requires_grad_(id(parameter) not in held)
-        groups = parameter_groups(self.network, self._recipe.optimizer.norm_bias_rate)
-        self._update = Update(groups, self._recipe.optimizer, learning_rate=stage.learning_rate, steps=steps)
+        self._update, self._solver = None, None
+        if stage.solver == "lbfgs":
+            smoothing = self._recipe.label_smoothing
+            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), label_smoothing=smoothing)
+        else:
+            groups = parameter_groups(
+                self.network, self._recipe.optimizer.norm_bias_rate, self._thawed, self._recipe.thaw.depth_rate
+            )
+            optimizer = optimizer or self._recipe.optimizer
+            self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps)
         self._train_mode()
-
-    def _frozen(self, share: float) -> list[nn.Module]:
-        """Layers of a pretrained body that do not train; always a run from the first on."""
-        layers = body_layers(self.network) if self._pretrained else []
-        return layers[: len(layers) - round(share * len(layers))]
 
     def _train_mode(self) -> None:
         self.network.train()
+        self._tail.train()
         if self._pretrained:
             # A few hundred images would overwrite what a million have measured.
-            for layer in body_layers(self.network):
+            follow = self._thawed if self._recipe.thaw.statistics == "trained" else []
+            for layer in set(body_layers(self.network)) - set(follow):
                 layer.eval()
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
-        assert self._update is not None
-        return self._update.learning_rate
+        """The rate of the next step; 0 where there is none, as in a full fit."""
+        return self._update.learning_rate if self._update else 0.0
 
     def train_step(self, batch: Batch) -> tuple[Metrics, int]:
-        """Forward, cross entropy, one update."""
+        """Forward, cross entropy, one update; in a stage that fits the head at once, one fit."""
+        if self._solver:
+            decay = self._solver.decay
+            return {"loss": self._solver(batch.inputs, batch.targets), "decay": decay}, len(batch.ids)
         assert self._update is not None, "begin() comes first"
         with self._device.precision():
-            logits = self.network(batch.inputs).float()  # (B, classes)
+            logits = self._tail(batch.inputs).float()  # (B, classes)
         loss = F.cross_entropy(logits, batch.targets, label_smoothing=self._recipe.label_smoothing)
         self._update(loss)
         wanted = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(1)
@@ -90,9 +118,8 @@ class ImageClassification:
         Raises:
             Diverged: an answer is not finite, so that no epoch could ever be told better than this one.
         """
-        assert self._update is not None, "begin() comes first"
-        with self._update.averaged():
-            probabilities, targets = self.predict(batches)
+        with self._averaged():
+            probabilities, targets = answers(self._tail, batches, self._device, 1.0)
         self._train_mode()
         self._validated = len(targets)
         broken = int((~np.isfinite(probabilities).all(1)).sum())
@@ -104,16 +131,8 @@ class ImageClassification:
         return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
     def predict(self, batches: Iterator[Batch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, classes) and targets (n,) of all batches."""
-        self.network.eval()
-        probabilities, targets = [], []
-        with torch.inference_mode():
-            for batch in batches:
-                with self._device.precision():
-                    logits = self.network(batch.inputs).float()  # (B, classes)
-                probabilities.append((logits.double() / temperature).softmax(1).cpu().numpy())
-                targets.append(batch.targets.cpu().numpy())
-        return np.concatenate(probabilities), np.concatenate(targets)
+        """Probabilities (n, classes) and targets (n,) of all batches of images."""
+        return answers(self.network, batches, self._device, temperature)
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower loss."""
@@ -123,25 +142,98 @@ class ImageClassification:
         return [-metrics["loss"]] if metric == "loss" else [metrics[metric], -metrics["loss"]]
 
     def weights(self) -> Mapping[str, torch.Tensor]:
-        """The network's tensors; within a stage averaged, where averages are kept."""
-        with self._update.averaged() if self._update else contextlib.nullcontext():
-            return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        """The tensors that training has changed; within a stage averaged, where averages are kept."""
+        with self._averaged():
+            return {name: tensor.clone() for name, tensor in self._changed().items()}
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take back what `weights` gave; the stage is over, and its averages with it."""
-        self.network.load_state_dict(dict(weights))
+        self.network.load_state_dict({**self._began, **weights})
         self._update = None
 
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """All of the network's tensors, for the model file."""
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
     def state_dict(self) -> dict[str, Any]:
-        """The network and its update."""
-        assert self._update is not None
-        return {"network": dict(self.network.state_dict()), "update": self._update.state_dict()}
+        """What of the network has changed, what it began as, and the stage's update."""
+        owner = self._update or self._solver
+        assert owner is not None, "begin() comes first"
+        return {"network": self._changed(), "origin": self._origin, "update": owner.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave; `begin` has been called for the same stage."""
-        assert self._update is not None
-        self.network.load_state_dict(dict(state["network"]))
-        self._update.load_state_dict(state["update"])
+        """Take back what `state_dict` gave; `begin` has been called for the same stage.
+
+        Raises:
+            StoreError: the pretrained weights are not those that the run began with.
+        """
+        owner = self._update or self._solver
+        assert owner is not None, "begin() comes first"
+        if state["origin"] != self._origin:
+            raise StoreError(
+                "The pretrained weights are not those that this run began with.",
+                expected=f"weights with the fingerprint {state['origin'][:16]}, not {self._origin[:16]}",
+                fix="Bring back the file that they came from, or start a new run.",
+            )
+        self.network.load_state_dict({**self._began, **state["network"]})
+        owner.load_state_dict(state["update"])
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return self._update.averaged() if self._update else contextlib.nullcontext()
+
+    def _changed(self) -> dict[str, torch.Tensor]:
+        """The network's own tensors that are not as it began; all of a network that began random."""
+        return {
+            name: tensor.detach()
+            for name, tensor in self.network.state_dict().items()
+            if name not in self._began or not torch.equal(tensor, self._began[name])
+        }
+
+
+def decays(count: int) -> tuple[float, ...]:
+    """So many of the path's weight decays, around the one that is taken where nothing can be tried."""
+    first = max(0, DECAYS.index(DECAY) - count // 2)
+    return DECAYS[first : first + count]
+
+
+def thawed(layers: list[nn.Module], share: float) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Layers that stay frozen, always a run from the first on, and those that train."""
+    first = len(layers) - round(share * len(layers))
+    return layers[:first], layers[first:]
+
+
+def answers(
+    network: nn.Module, batches: Iterator[Batch], device: Device, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, classes) and targets (n,) of all batches; the network is in eval mode afterwards."""
+    network.eval()
+    probabilities, targets = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            with device.precision():
+                logits = network(batch.inputs).float()  # (B, classes)
+            probabilities.append((logits.double() / temperature).softmax(1).cpu().numpy())
+            targets.append(batch.targets.cpu().numpy())
+    return np.concatenate(probabilities), np.concatenate(targets)
+
+
+def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hex SHA-256 over names, kinds and values."""
+    found = hashlib.sha256()
+    for name, tensor in tensors.items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _copied(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _linear(network: nn.Module) -> nn.Linear:
+    """The classifier of a transfer network."""
+    assert isinstance(network, Transfer) and network.head.hidden is None
+    return network.head.linear
 
 
 # From so many validation examples on, accuracy is known to about a point, and epochs can be told apart by it.
@@ -152,12 +244,27 @@ _TOO_FAST = "Lower optimizer.learning_rate, or set optimizer.clip=1."
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
-def parameter_groups(network: nn.Module, norm_bias_rate: float) -> list[Group]:
-    """Trainable parameters by how they are updated: weights decay, biases and norms do not."""
+def parameter_groups(
+    network: nn.Module, norm_bias_rate: float, thawed: Sequence[nn.Module] = (), depth_rate: float = 1.0
+) -> list[Group]:
+    """Trainable parameters by how they are updated: weights decay, biases and norms do not.
+
+    Args:
+        network: whose parameters that require gradients are taken.
+        norm_bias_rate: factor on the rate of the biases of normalisation layers.
+        thawed: layers of a pretrained body that train, in order.
+        depth_rate: factor on the rate of the first of them; from there it rises to 1 at the last, evenly in its
+            logarithm (discriminative rates: J. Howard, S. Ruder, arXiv 1801.06146).
+    """
     norm_biases = {id(module.bias) for module in network.modules() if isinstance(module, _NORMS)}
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    weights = [parameter for parameter in trained if parameter.ndim > 1]
-    shifts = [parameter for parameter in trained if parameter.ndim <= 1 and id(parameter) in norm_biases]
-    others = [parameter for parameter in trained if parameter.ndim <= 1 and id(parameter) not in norm_biases]
-    groups = [Group(weights), Group(others, decays=False), Group(shifts, rate=norm_bias_rate, decays=False)]
-    return [group for group in groups if group.parameters]
+    depth = {
+        id(parameter): depth_rate ** ((len(thawed) - 1 - place) / max(1, len(thawed) - 1))
+        for place, layer in enumerate(thawed)
+        for parameter in layer.parameters(recurse=False)
+    }
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in trained:
+        rate = norm_bias_rate if parameter.ndim <= 1 and id(parameter) in norm_biases else 1.0
+        found.setdefault((rate * depth.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
+    return [Group(parameters, rate=rate, decays=decays) for (rate, decays), parameters in found.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from layerwise.data.images import find_images
 from layerwise.data.loader import ImageBatches
 from layerwise.data.pixels import decode_batch
 from layerwise.device import Device, pick, seed
+from layerwise.engine.loop import Batches
 from layerwise.errors import BadImage, DataError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
@@ -29,8 +31,10 @@ from layerwise.tasks import image_data
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
 from layerwise.tasks.image_model import TASK, prediction_table
+from layerwise.tasks.image_plan import freeze
+from layerwise.tasks.image_stage import begin
 from layerwise.tasks.job import Job, Outcome
-from layerwise.tasks.recipe import ImageRecipe, stages
+from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
 _THUMBNAIL = 128
 _GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
@@ -61,21 +65,37 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         network = _build(found)
         learn_from_data(network, found.sample)
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
-    batches = found.batches(device)
-    card = _card(found, device)
+    for note in (_overview(found, device), *found.notes):
+        show.say(note)
+    enter: Callable[[Stage, Show, bool], Batches]
+    if pretrained:
+        frozen = freeze(found, task, device, show)
+        recipe, enter, promised = frozen.recipe, frozen.enter, frozen.plan.record()
+    else:
+        enter, promised = _whole(found, task, device), None
     return Job(
         recipe=recipe,
         task=task,
-        batches=batches,
-        stages=stages(recipe, transfer=pretrained),
+        stages=recipe.stages or stages(recipe, layers=0),
+        enter=enter,
         examples=found.examples,
-        card=card,
+        card=_card(found, device),
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        notes=(_overview(found, device), *found.notes),
-        finish=lambda seconds: _finish(found, task, batches, seconds),
+        finish=lambda seconds: _finish(found, task, device, seconds, promised),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
     )
+
+
+def _whole(found: ImageData, task: ImageClassification, device: Device) -> Callable[[Stage, Show, bool], ImageBatches]:
+    """How a network that starts random enters a stage: from the pictures."""
+    batches = found.batches(device)
+
+    def enter(stage: Stage, show: Show, resumed: bool) -> ImageBatches:
+        begin(task, stage, batches, found.recipe, show, resumed=resumed)
+        return batches
+
+    return enter
 
 
 def _overview(found: ImageData, device: Device) -> str:
@@ -145,10 +165,16 @@ def _check_network(network: nn.Module, found: ImageData) -> None:
 
 
 def _finish(
-    found: ImageData, task: ImageClassification, batches: ImageBatches, seconds: Mapping[str, float]
+    found: ImageData,
+    task: ImageClassification,
+    device: Device,
+    seconds: Mapping[str, float],
+    promised: dict[str, Any] | None,
 ) -> Outcome:
+    began = time.monotonic()
     rows = ids_of(found.examples, "test")
-    probabilities, targets = task.predict(batches.part("test"))
+    probabilities, targets = task.predict(found.batches(device).part("test"))
+    seconds = {**seconds, "test": time.monotonic() - began}
     metrics = summarize(
         task=TASK,
         split=found.held_out,
@@ -158,6 +184,9 @@ def _finish(
         classes=found.classes,
         seconds=seconds,
     )
+    if promised:
+        took = sum(seconds[part] for part in ("keep", "train", "valid", "test"))
+        metrics["plan"] = {**promised, "took": took}
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
     return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))

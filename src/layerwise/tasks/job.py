@@ -19,8 +19,8 @@ from layerwise.store.model_file import ModelCard
 class StagedTask(Task, Protocol):
     """A task that the engine trains, stage by stage."""
 
-    def begin(self, stage: Any, *, steps: int) -> None:
-        """Set what trains in a stage, and make its updates."""
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """All that the model file holds."""
 
 
 class Stage(Protocol):
@@ -55,26 +55,25 @@ class Job:
     Args:
         recipe: complete; `recipe.toml`.
         task: what the engine trains.
-        batches: what it trains on.
         stages: one call of the engine each.
+        enter: makes the task ready for a stage, and gives the batches that it trains on; (stage, show, whether a saved
+            state follows).
         examples: `examples.parquet`.
         card: what the model file says beside the tensors.
         patience: of early stopping.
         save_seconds: between checkpoints within an epoch.
-        notes: what a person should know of the data.
         finish: evaluates the kept weights on the reported part, given the seconds spent so far.
         thumbnail: pixels (H, W, C) of an example, for the report.
     """
 
     recipe: Section
     task: StagedTask
-    batches: Batches
     stages: Sequence[Stage]
+    enter: Callable[[Any, Show, bool], Batches]
     examples: pl.DataFrame
     card: ModelCard
     patience: int
     save_seconds: float
-    notes: tuple[str, ...]
     finish: Callable[[Mapping[str, float]], Outcome]
     thumbnail: Callable[[int], np.ndarray | None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pydantic
@@ -10,7 +11,12 @@ from layerwise.config import Section
 from layerwise.data.augment import AugmentRecipe
 from layerwise.data.split import SplitRecipe
 from layerwise.device import Precision
+from layerwise.engine.solve import DECAYS
 from layerwise.engine.update import OptimizerRecipe
+from layerwise.errors import RecipeError
+from layerwise.frozen.form import Dtype
+
+Solver = Literal["steps", "lbfgs"]
 
 
 class DataRecipe(Section):
@@ -31,6 +37,46 @@ class StopRecipe(Section):
     metric: Literal["auto", "accuracy", "macro_f1", "loss"] = "auto"
 
 
+class ThawRecipe(Section):
+    """Which layers of a pretrained body train, and when. A plain word, as in `thaw=full`, is its mode."""
+
+    # none: the head only; auto: then the last fifth of the layers; full: in the end all of them.
+    mode: Literal["none", "auto", "full"] = "auto"
+    share: float | None = pydantic.Field(None, ge=0.0, le=1.0)  # of the body's layers, counted from the last
+    last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
+    depth_rate: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # the rate of the first thawed layer beside the last's
+    # Of batch normalisation in thawed layers: frozen keeps what ImageNet measured, trained follows the batches.
+    statistics: Literal["frozen", "trained"] = "frozen"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _one_measure(self) -> ThawRecipe:
+        if self.share is not None and self.last_layers is not None:
+            raise ValueError("share and last_layers say the same thing: give one of them")
+        return self
+
+
+class FrozenRecipe(Section):
+    """What the frozen part of a pretrained network gives: kept, or computed each epoch."""
+
+    keep: bool = True  # where the plan finds that it pays
+    engine: Literal["auto", "torch", "onnxruntime"] = "auto"  # what runs the frozen part
+    dtype: Dtype = "float16"  # of what is kept
+    # Pictures of a training image that are kept and cycled: 1 is the image itself, 2 adds its mirror image or a drawn
+    # one, more are drawn. None is 1 without augmentation, 2 where only flips are asked for, else 4.
+    views: int | None = pydantic.Field(None, ge=1, le=64)
+    refresh: float = pydantic.Field(0.0, ge=0.0, le=1.0)  # share of the images with a newly drawn view, each epoch
+    disk_gb: float = pydantic.Field(10.0, gt=0.0)  # at most so much is kept for a run
+    memory_gb: float = pydantic.Field(2.0, gt=0.0)  # at most so much is held at once to fit the head in one piece
+    # Of activations, in training: other regularisers than noise and mixup of pictures.
+    noise: float = pydantic.Field(0.0, ge=0.0)  # deviation of normal noise, as a share of the activations' own
+    mixup: float = pydantic.Field(0.0, ge=0.0)  # alpha of the Beta distribution; 0 is off
+
+
 class Stage(Section):
     """One stage of training: a call of the engine."""
 
@@ -39,6 +85,9 @@ class Stage(Section):
     learning_rate: float = pydantic.Field(gt=0.0)
     # Of the body's layers, counted from the last, what part trains; 0 is the head only.
     share: float = pydantic.Field(1.0, ge=0.0, le=1.0)
+    # lbfgs fits a linear head to all kept features at once, an epoch for each strength of the penalty on its weights.
+    solver: Solver = "steps"
+    keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
 
 class ImageRecipe(Section):
@@ -54,7 +103,9 @@ class ImageRecipe(Section):
     batch_size: int = pydantic.Field(32, ge=1)
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
-    thaw: Literal["none", "auto", "full"] = "auto"
+    find_rate: bool = False  # search each stage's learning rate by a range test
+    thaw: ThawRecipe = ThawRecipe()
+    frozen: FrozenRecipe = FrozenRecipe()
     stages: tuple[Stage, ...] = ()  # in place of the network's own
     save_seconds: float = pydantic.Field(60.0, ge=0.0)  # between checkpoints within an epoch
     # Options of the network, such as hidden and dropout of a pretrained one's head.
@@ -66,32 +117,61 @@ class ImageRecipe(Section):
     stop: StopRecipe = StopRecipe()
 
 
-# Head first; then, each at a lower rate, the last fifth and the last half of the body's layers.
+# Head first; then, at a lower rate, the last of the body's layers. Parts of the epochs, factors on the rate, shares.
 _THAW = {
     "none": (("head", 1.0, 1.0, 0.0),),
-    "auto": (("head", 0.5, 1.0, 0.0), ("last", 0.3, 0.04, 0.2), ("earlier", 0.2, 0.01, 0.5)),
+    "auto": (("head", 0.4, 1.0, 0.0), ("last", 0.6, 0.04, 0.2)),
     "full": (("head", 0.4, 1.0, 0.0), ("last", 0.3, 0.04, 0.3), ("all", 0.3, 0.01, 1.0)),
 }
 
 
-def stages(recipe: ImageRecipe, *, transfer: bool) -> tuple[Stage, ...]:
+def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Stage, ...]:
     """The stages that a recipe means, each with at least one epoch as long as the epochs reach.
 
+    Args:
+        recipe: of the run.
+        layers: of the pretrained body; 0 for a network that starts random.
+        fits: whether the head can be fitted to all features at once.
+
+    Raises:
+        RecipeError: two stages of one name, or more layers to thaw than there are.
+
     Example:
-        >>> [stage.name for stage in stages(ImageRecipe(epochs=10), transfer=True)]
-        ['head', 'last', 'earlier']
+        >>> [stage.name for stage in stages(ImageRecipe(epochs=10), layers=80)]
+        ['head', 'last']
     """
     if recipe.stages:
+        names = [stage.name for stage in recipe.stages]
+        if len(set(names)) < len(names):
+            raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="a name for each")
         return recipe.stages
     rate = recipe.optimizer.learning_rate
-    if not (transfer and recipe.pretrained):
+    if not layers:
         return (Stage(name="all", epochs=recipe.epochs or 20, learning_rate=rate),)
     left, parts = recipe.epochs or 10, []
-    plan = _THAW[recipe.thaw]
+    plan = _schedule(recipe.thaw, layers)
     for place, (name, part, factor, share) in enumerate(plan):
         last = place == len(plan) - 1
         epochs = left if last else min(left, max(1, round(part * (recipe.epochs or 10))))
         left -= epochs
         if epochs:
-            parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share))
+            solver: Solver = "lbfgs" if fits and share == 0 else "steps"
+            epochs = min(epochs, len(DECAYS)) if solver == "lbfgs" else epochs
+            parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share, solver=solver))
     return tuple(parts)
+
+
+def _schedule(thaw: ThawRecipe, layers: int) -> Sequence[tuple[str, float, float, float]]:
+    share = thaw.share
+    if thaw.last_layers is not None:
+        if thaw.last_layers > layers:
+            raise RecipeError(
+                f"thaw.last_layers is {thaw.last_layers}, and the body has {layers} layers with parameters.",
+                expected=f"at most {layers}",
+                fix="thaw=full trains all of them.",
+            )
+        share = thaw.last_layers / layers
+    if share is None:
+        return _THAW[thaw.mode]
+    head, last = _THAW["auto"]
+    return (head, (*last[:3], share)) if round(share * layers) else _THAW["none"]

@@ -1,0 +1,93 @@
+"""What thawing is worth: head alone beside head and thaw, with EfficientNet-Lite0.
+
+`python -m benchmarks thaw [--quick]`: flowers in 5-fold cross-validation, the same folds for both, and ants-bees' own
+`val/` over 5 seeds. Differences are paired: fold by fold, seed by seed, and photograph by photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.model_selection import StratifiedKFold
+
+import layerwise
+from benchmarks.common import DATA, scratch, value, versions
+
+MODEL, FOLDS, SEEDS = "efficientnet_lite0", 5, 5
+WAYS: dict[str, dict[str, Any]] = {"head": {"thaw": "none"}, "head + thaw": {}}
+
+
+def lay_folds(place: Path, folds: int) -> list[Path]:
+    """Folders with train/ and test/ of links to flowers' photographs, stratified; every photograph is tested once."""
+    files = np.array(sorted((DATA / "flowers").glob("*/*.jpg")))
+    labels = [file.parent.name for file in files]
+    found = []
+    parts = StratifiedKFold(folds, shuffle=True, random_state=0).split(files, labels)
+    for number, (train, test) in enumerate(parts):
+        found.append(place / f"fold-{number}")
+        for part, rows in (("train", train), ("test", test)):
+            for file in files[rows]:
+                link = found[-1] / part / file.parent.name / file.name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file)
+    return found
+
+
+def train(data: Path, seed: int, recipe: dict[str, Any]) -> tuple[float, list[bool], float]:
+    """Accuracy on the held-out part, which photographs are right (by path), and seconds."""
+    began = time.perf_counter()
+    with scratch() as place:
+        run = layerwise.train(data, model=MODEL, seed=seed, out=place / "run", recipe=recipe)
+        table = pl.read_csv(run.path / "predictions.csv").sort("path")
+    right = (table["label"].cast(pl.String) == table["predicted"].cast(pl.String)).to_list()
+    return value(run.metrics), right, time.perf_counter() - began
+
+
+def error(values: Sequence[float]) -> float:
+    """Standard error of a mean."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def both(name: str, turns: Sequence[tuple[str, Path, int]]) -> None:
+    """Train both ways in every turn and print what each reaches and how they differ."""
+    scores: dict[str, list[float]] = {way: [] for way in WAYS}
+    rights: dict[str, list[bool]] = {way: [] for way in WAYS}
+    for turn, data, seed in turns:
+        for way, recipe in WAYS.items():
+            accuracy, right, took = train(data, seed, dict(recipe))
+            scores[way].append(accuracy)
+            rights[way] += right
+            print(f"{name} {turn}, {way}: {accuracy:.4f} of n={len(right)}, {took:.0f} s", flush=True)
+    for way, found in scores.items():
+        print(f"{name}, {way}: {statistics.mean(found):.4f}, standard error {error(found):.4f}, n={len(found)}")
+    first, second = (np.array(scores[way]) for way in WAYS)
+    gains = (second - first).tolist()
+    print(
+        f"{name}, gain by thawing: {statistics.mean(gains):+.4f}, standard error {error(gains):.4f} over {len(gains)}"
+    )
+    each = (np.array(rights["head + thaw"], float) - np.array(rights["head"], float)).tolist()
+    won, lost = sum(gain > 0 for gain in each), sum(gain < 0 for gain in each)
+    print(
+        f"{name}, photographs: {won} only with thaw, {lost} only without, standard error {error(each):.4f}", flush=True
+    )
+
+
+def main(words: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks thaw")
+    parser.add_argument("--quick", action="store_true", help="one fold and one seed: does everything run?")
+    quick = parser.parse_args(words).quick
+    print(versions("timm"))
+    with scratch() as place:
+        os.environ.setdefault("LAYERWISE_CACHE", str(place / "cache"))
+        folds = lay_folds(place, FOLDS)[: 1 if quick else FOLDS]
+        both("flowers", [(f"fold {number}", fold, 0) for number, fold in enumerate(folds)])
+        both("ants-bees", [(f"seed {seed}", DATA / "ants-bees", seed) for seed in range(1 if quick else SEEDS)])

@@ -1,0 +1,249 @@
+"""Running a frozen prefix as inference: its output for an image never changes, so it need not run where training runs.
+
+Two engines: PyTorch with BatchNorm folded, and ONNX Runtime (`onnx_engine.py`), which on a CPU is up to four times
+faster but takes seconds to export. `choose` measures, and `checked_batch` holds what an engine gives against the prefix
+itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.errors import LayerwiseError, UsageError
+from layerwise.frozen.folding import folded
+from layerwise.frozen.onnx_engine import FIX, is_kept, missing, onnx_run
+
+__all__ = ["Chosen", "Engine", "Run", "agreement", "checked_batch", "choose", "folded", "onnx_run", "torch_run"]
+
+Engine = Literal["torch", "onnxruntime"]
+
+TOLERANCE = 1e-4  # of a boundary's scale; float32 rounding is near 1e-6
+_CHECKED = 8  # images of a batch that are run again to compare; rows do not depend on one another
+_REPEATS, _REPEAT_SECONDS = 3, 1.0  # of a measurement: no more runs once these seconds are over
+# Seconds before ONNX Runtime has run anything: the export, or loading a kept one. On two cores at 2.8 GHz.
+_EXPORT_SECONDS, _LOAD_SECONDS = 5.0, 0.5
+_WELL_ABOVE = 3.0  # what is spent on trying must be this small a part of what PyTorch would take
+
+
+class Run(Protocol):
+    """A prefix, ready to run. What it gives can be trained on."""
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) float32 normalised -> float32 activations on the images' device, one a boundary."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An engine for a prefix.
+
+    Args:
+        run: the prefix in it.
+        engine: its name.
+        seconds_per_image: measured on the example's batch size, without reading and decoding.
+        setup_seconds: that choosing took, exporting and measuring included.
+        note: what the user should know, when it is not the engine that was to be expected.
+    """
+
+    run: Run
+    engine: Engine
+    seconds_per_image: float
+    setup_seconds: float
+    note: str | None = None
+
+
+def torch_run(prefix: nn.Module, device: torch.device) -> Run:
+    """A prefix in PyTorch: BatchNorm folded, channels-last, without gradients.
+
+    Args:
+        prefix: (B, C, H, W) -> a tuple of tensors (B, ...), or one; it is not changed.
+        device: where it runs; a copy of the prefix stays there.
+
+    Example:
+        >>> run = torch_run(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), torch.device("cpu"))
+        >>> [tuple(value.shape) for value in run(torch.zeros(2, 3, 8, 8))]
+        [(2, 4, 6, 6)]
+    """
+    return _TorchRun(folded(prefix), device)
+
+
+class _TorchRun:
+    def __init__(self, net: nn.Module, device: torch.device) -> None:
+        self._net, self._device = net.to(device=device, memory_format=torch.channels_last), device  # type: ignore[call-overload]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        # Not inference mode: autograd refuses its tensors, and layers behind the prefix may train on these. It was not
+        # faster either.
+        with torch.no_grad():
+            given = self._net(images.to(self._device, torch.float32, memory_format=torch.channels_last))
+            values = (given,) if isinstance(given, Tensor) else given
+            return tuple(value.to(images.device, torch.float32) for value in values)
+
+
+def agreement(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """How far two engines are apart: the largest difference over the largest value of ours, at the worst boundary.
+
+    Args:
+        ours: a tensor a boundary.
+        theirs: the same from another engine.
+
+    Returns:
+        0 for equal; infinity where shapes differ, a value is not finite, or ours is all zeros and theirs is not.
+
+    Example:
+        >>> agreement([torch.tensor([1.0, -4.0])], [torch.tensor([1.0, -3.0])])
+        0.25
+    """
+    if len(ours) != len(theirs):
+        return math.inf
+    return max((_apart(a.detach(), b.detach()) for a, b in zip(ours, theirs, strict=True)), default=0.0)
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    if ours.shape != theirs.shape:
+        return math.inf
+    if not ours.numel():
+        return 0.0
+    difference, scale = float((ours - theirs).abs().max()), float(ours.abs().max())
+    if not math.isfinite(difference) or not math.isfinite(scale):
+        return math.inf
+    return 0.0 if difference == 0 else difference / scale if scale else math.inf
+
+
+def checked_batch(run: Run, prefix: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
+    """What an engine gives for the first batch of a run, once it was held against the prefix itself.
+
+    The prefix runs as it is, on its own device, for the first eight images.
+
+    Args:
+        run: an engine for this prefix.
+        prefix: what it must agree with; it is not changed.
+        images: (B, C, H, W) float32 normalised, real ones.
+
+    Raises:
+        UsageError: they are further apart than 1e-4 of the scale.
+
+    Example:
+        >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(2, 3, 8, 8)
+        >>> len(checked_batch(torch_run(net, torch.device("cpu")), net, images))
+        1
+    """
+    outputs = run(images)
+    apart = _error(outputs, prefix, images)
+    if apart > TOLERANCE:
+        raise UsageError(f"{_disagrees(apart)}.", expected=f"at most {TOLERANCE:g}", fix=FIX)
+    return outputs
+
+
+def choose(
+    prefix: nn.Module,
+    example: Tensor,
+    *,
+    engine: Literal["auto", "torch", "onnxruntime"],
+    images: int,
+    key: str,
+    cache: Path,
+    device: torch.device,
+) -> Chosen:
+    """The engine that a prefix shall run in, measured on a first batch.
+
+    With "auto", a GPU runs PyTorch; on a CPU, ONNX Runtime is tried where PyTorch would take well longer than the
+    export, and kept where it is faster and agrees to 1e-4 of the scale.
+
+    Args:
+        prefix: (B, C, H, W) -> a tuple of tensors (B, ...); it is not changed.
+        example: a first batch of the images to run, (B, C, H, W) float32 normalised.
+        engine: what the recipe asks for.
+        images: how many will be run.
+        key: stands for the weights and cuts of the prefix: another prefix must have another key.
+        cache: a folder such as `default_cache()`; exports go below `exports/` in it.
+        device: where training runs.
+
+    Raises:
+        UsageError: "onnxruntime" was asked for and is not installed, cannot run this prefix, or gives something else.
+        StoreError: "onnxruntime" was asked for and the cache cannot be written.
+
+    Example:
+        >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(2, 3, 8, 8)
+        >>> choose(
+        ...     net, images, engine="auto", images=100, key="doc", cache=Path("."), device=torch.device("cpu")
+        ... ).engine
+        'torch'
+    """
+    started = time.perf_counter()
+    note = None
+    if engine == "onnxruntime":
+        exported = onnx_run(prefix, example, key=key, cache=cache)
+        checked_batch(exported, prefix, example)
+        best = _measured(exported, "onnxruntime", example)
+    else:
+        best = _measured(torch_run(prefix, device), "torch", example)
+        if engine == "auto" and device.type == "cpu" and _pays(best, example, images, key, cache):
+            tried = _try_onnx(prefix, example, key, cache)
+            if isinstance(tried, str):
+                note = f"{tried} The frozen part runs in PyTorch."
+            elif tried.seconds_per_image < best.seconds_per_image:
+                best = tried
+    return Chosen(best.run, best.engine, best.seconds_per_image, time.perf_counter() - started, note)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    run: Run
+    engine: Engine
+    seconds_per_image: float
+
+
+def _pays(ours: _Measured, example: Tensor, images: int, key: str, cache: Path) -> bool:
+    """Whether trying ONNX Runtime costs little beside what PyTorch would take for all images."""
+    setup = _LOAD_SECONDS if is_kept(example, key=key, cache=cache) else _EXPORT_SECONDS
+    trying = setup + 2 * len(example) * ours.seconds_per_image
+    return images * ours.seconds_per_image > _WELL_ABOVE * trying
+
+
+def _try_onnx(prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
+    """ONNX Runtime's rate, or why it cannot be used."""
+    if absent := missing():
+        return f"ONNX Runtime, often faster, is not complete here (pip install {' '.join(absent)})."
+    try:
+        run = onnx_run(prefix, example, key=key, cache=cache)
+        if (apart := _error(run(example), prefix, example)) > TOLERANCE:
+            return f"{_disagrees(apart)}, with at most {TOLERANCE:g} allowed."
+        return _measured(run, "onnxruntime", example)
+    except LayerwiseError as error:
+        return error.came
+    except Exception as error:  # ONNX Runtime's own, while it runs; they derive from Exception only
+        return f"ONNX Runtime stopped: {str(error).strip() or type(error).__name__}."
+
+
+def _error(outputs: Sequence[Tensor], prefix: nn.Module, images: Tensor) -> float:
+    """How far the first rows of what an engine gave are from the prefix, unfolded."""
+    device = next(prefix.parameters(), images).device
+    right = _TorchRun(copy.deepcopy(prefix).eval(), device)(images[:_CHECKED])
+    return agreement(right, [value[:_CHECKED] for value in outputs])
+
+
+def _disagrees(apart: float) -> str:
+    return f"On the first images the frozen part's engine and the network differ by {apart:.1g} of the scale"
+
+
+def _measured(run: Run, engine: Engine, example: Tensor) -> _Measured:
+    """Seconds an image: the median of a few runs after one that warms up."""
+    run(example)
+    taken: list[float] = []
+    while not taken or (len(taken) < _REPEATS and sum(taken) < _REPEAT_SECONDS):
+        started = time.perf_counter()
+        run(example)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return _Measured(run, engine, statistics.median(taken) / max(1, len(example)))

@@ -1,0 +1,138 @@
+"""A session of training: a folder, the stages one by one, and the end.
+
+The main path reads downwards: prepare the task, open the run folder, run the stages, each a call of the engine, and
+finish with the kept weights.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layerwise.config import merge, to_toml
+from layerwise.console import Show, epoch_line
+from layerwise.engine import loop
+from layerwise.engine.signals import wish_to_stop
+from layerwise.errors import TrainingError
+from layerwise.report.page import write_report
+from layerwise.store.checkpoint import Checkpoints
+from layerwise.store.model_file import save_model
+from layerwise.store.run import RunFolder, discard
+from layerwise.tasks import job as jobs
+from layerwise.tasks import task_entry
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run under way.
+
+    Args:
+        job: what is trained.
+        folder: locked.
+        checkpoints: of the run.
+        position: where it stands.
+        state: of the task at that position; none at the start of a run.
+        show: tells a person how far it is.
+        began: when, by `time.monotonic`.
+    """
+
+    job: jobs.Job
+    folder: RunFolder
+    checkpoints: Checkpoints
+    position: loop.Position
+    state: Mapping[str, Any] | None
+    show: Show
+    began: float
+
+
+@contextmanager
+def begun(
+    data: Any, values: Mapping[str, Any], network: torch.nn.Module | None, out: str | Path | None, show: Show
+) -> Iterator[Session]:
+    """A new run in its locked folder. Nothing is left behind of a run whose data or recipe cannot be used."""
+    began = time.monotonic()
+    if isinstance(data, str | Path):  # where `resume` finds it, from whatever folder it is called in
+        values = merge(values, {"data_path": os.path.abspath(os.path.expanduser(data))})
+    entry = task_entry(str(values.get("task", "image-classification")))
+    existed = out is not None and Path(out).exists()
+    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
+    with folder.lock():
+        try:
+            job = entry.prepare(data, values, network, show)
+        except BaseException:
+            discard(folder, keep_folder=existed)
+            raise
+        folder.write_recipe(to_toml(job.recipe))
+        folder.write_examples(job.examples)
+        position = loop.Position(seed=int(values.get("seed", 0)))
+        yield Session(job, folder, Checkpoints(folder.checkpoints), position, None, show, began)
+
+
+def run(session: Session) -> dict[str, Any]:
+    """Train the stages that are left, and finish with the weights that validated best; gives `metrics.json`."""
+    job, position, show = session.job, session.position, session.show
+    seconds = {"prepare": time.monotonic() - session.began, "keep": 0.0}
+    state = session.state
+    with wish_to_stop() as asked:
+        for number in range(position.stage, len(job.stages)):
+            stage, opened = job.stages[number], time.monotonic()
+            batches = job.enter(stage, show, state is not None)
+            seconds["keep"] += time.monotonic() - opened
+            if state is not None:
+                job.task.load_state_dict(state)
+                state = None
+            elif number == 0:  # so that a kill before the first save goes on from the same weights
+                session.checkpoints.save(job.task.state_dict(), asdict(position))
+            position.begin_stage(number)
+            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
+            with show.bar(f"stage {stage.name}", stage.epochs * batches.steps) as advance:
+                advance(position.epoch * batches.steps + position.step)
+                reports = loop.train(job.task, batches, pace, position, session.checkpoints)
+                # Closing saves where the run was, and says so where the disk refuses.
+                with closing(reports):
+                    for report in reports:
+                        if isinstance(report, loop.Step):
+                            advance(1)
+                        else:
+                            session.folder.append_log(dict(report.line))
+                            show.say(epoch_line(report.line, stage.epochs))
+                        if asked():
+                            break
+            if asked():
+                raise _stopped(session)
+            assert position.best is not None
+            job.task.load_weights(session.checkpoints.load_weights(position.best))
+    return _finish(session, seconds)
+
+
+def _stopped(session: Session) -> TrainingError:
+    path, recipe = session.folder.path, session.job.recipe.model_dump()
+    missing = {"data": recipe["data_path"] is None, "network": recipe["model"] == "custom"}
+    words = "".join(f", {name}=..." for name, needed in missing.items() if needed)
+    way = f'in Python: layerwise.resume("{path}"{words})' if words else f"layerwise resume {path}"
+    return TrainingError(f"Stopped, and saved at {_place(session.position)}.", fix=f"Go on with {way}")
+
+
+def _place(position: loop.Position) -> str:
+    return (
+        f"epoch {position.epoch + 1}, step {position.step}" if position.step else f"the end of epoch {position.epoch}"
+    )
+
+
+def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
+    job, folder, position = session.job, session.folder, session.position
+    seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
+    seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
+    outcome = job.finish(seconds)
+    save_model(folder.model, job.task.tensors(), job.card)
+    folder.write_predictions(outcome.predictions)
+    folder.write_metrics(outcome.metrics)
+    write_report(folder.path, thumbnail=job.thumbnail)
+    return outcome.metrics

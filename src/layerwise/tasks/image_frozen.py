@@ -1,0 +1,213 @@
+"""The frozen part of a transfer run: where each stage begins, what is kept, and the plan.
+
+A frozen layer is run once for each picture, not once an epoch. Before training, rates are measured on one batch, the
+plan decides what is kept, and the decisions go into the recipe, so that a resumed or repeated run does the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+
+import numpy as np
+import PIL
+import torch
+from torch import nn
+
+from layerwise.console import Show
+from layerwise.data.cache import CACHE_BYTES, default_cache, folder_bytes
+from layerwise.data.loader import Normalise
+from layerwise.device import Device
+from layerwise.engine.loop import Batches
+from layerwise.frozen import infer, plan
+from layerwise.frozen.batches import FrozenBatches, Kept, Recomputed, Rows, keep, missing
+from layerwise.frozen.cuts import Cut, Cuttable, trace
+from layerwise.frozen.form import Form
+from layerwise.frozen.shelf import Shelf
+from layerwise.frozen.views import PLAIN, Views, identities
+from layerwise.models import body_layers
+from layerwise.tasks.image_classification import ImageClassification, fingerprint, thawed
+from layerwise.tasks.image_data import ImageData, ids_of
+from layerwise.tasks.image_stage import begin
+from layerwise.tasks.recipe import ImageRecipe, Stage
+
+Wish = Literal["auto", "torch", "onnxruntime"]
+
+FORMAT = 1  # of what is kept; raise it when the value of an activation changes
+_PROBE = 32  # images that rates are measured on
+
+
+@final
+class Frontier:
+    """Between what is frozen and what trains: pictures, prefixes, and what is kept of them.
+
+    Args:
+        found: the data of a run.
+        task: holds the network.
+        device: where it computes.
+        views: of the training images.
+    """
+
+    def __init__(self, found: ImageData, task: ImageClassification, device: Device, views: Views) -> None:
+        self.found, self.task, self.device, self.views = found, task, device, views
+        self.images = identities(found.store.hashes)
+        self.train = ids_of(found.examples, "train")
+        self.valid = ids_of(found.examples, "valid")
+        self.example = self.pictures(self.train[:_PROBE], np.full(len(self.train[:_PROBE]), PLAIN))
+        self.net: Cuttable = trace(task.network, self.example[:2])
+        self.root = default_cache() / "activations"
+        self._shelves: dict[str, Shelf] = {}
+        self._runs: dict[tuple[str, ...], infer.Chosen] = {}
+
+    def pictures(self, ids: Rows, numbers: Rows) -> torch.Tensor:
+        """(B,) rows and (B,) views -> normalised pictures (B, C, H, W) on the device."""
+        look = self.found.preprocess
+        images = self.found.store.read(ids).to(self.device.place).permute(0, 3, 1, 2).float()  # (B, C, H, W)
+        changed = self.views.pictures(images, self.images[ids], numbers)
+        normalised = Normalise(look.mean, look.std)(changed)
+        return normalised.contiguous(memory_format=torch.channels_last)
+
+    def cut(self, stage: Stage) -> Cut | None:
+        """The last cut before all that trains in a stage; none where it trains from the pictures on."""
+        frozen, _ = thawed(body_layers(self.task.network), stage.share)
+        held = {id(parameter) for layer in frozen for parameter in layer.parameters(recurse=False)}
+        return self.net.before(each for each in self.task.network.parameters() if id(each) not in held)
+
+    def run(self, names: Sequence[str], engine: Wish, pictures: int) -> infer.Chosen:
+        """What computes the activations at these cuts, chosen and checked once."""
+        known = tuple(names)
+        if known not in self._runs:
+            prefix = self.net.prefix(names)
+            key = hashlib.sha256(f"{self._weights(prefix)} {tuple(self.example.shape[1:])}".encode()).hexdigest()
+            self._runs[known] = infer.choose(
+                prefix,
+                self.example,
+                engine=engine,
+                images=pictures,
+                key=key,
+                cache=default_cache(),
+                device=self.device.place,
+            )
+        return self._runs[known]
+
+    def compute(self, names: Sequence[str], engine: Wish, pictures: int) -> Callable[[Rows, Rows], Any]:
+        """(B,) rows and (B,) views -> a tuple of activations, one a cut."""
+
+        def activations(ids: Rows, numbers: Rows) -> tuple[torch.Tensor, ...]:
+            run = self.run(names, engine, pictures).run  # made when it is needed: it may take an export
+            with self.device.precision():
+                return run(self.pictures(ids, numbers))
+
+        return activations
+
+    def shelf(self, cut: Cut, engine: str) -> Shelf:
+        """Where the activations at a cut are kept."""
+        if cut.name not in self._shelves:
+            recipe = self.found.recipe
+            facts = {
+                "format": FORMAT,
+                "preprocess": self.found.preprocess.model_dump(mode="json"),
+                "pillow": PIL.__version__,
+                "cut": cut.name,
+                "weights": self._weights(self.net.prefix([cut.name])),
+                "engine": engine,
+                "device": self.device.place.type,
+                "autocast": str(self.device.autocast),
+                "dtype": recipe.frozen.dtype,
+            }
+            key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            self._shelves[cut.name] = Shelf(self.root, Form(cut.shape, recipe.frozen.dtype, key))
+        return self._shelves[cut.name]
+
+    def wanted(self) -> tuple[Rows, Rows]:
+        """Rows and numbers of all views that are kept: every view of the training images, the picture of the others."""
+        count = self.views.count
+        rows = np.concatenate([np.tile(self.train, count), self.valid])
+        numbers = np.concatenate([np.repeat(np.arange(count), len(self.train)), np.full(len(self.valid), PLAIN)])
+        return rows, numbers.astype(np.int64)
+
+    def lacking(self, cuts: Sequence[Cut], engine: str) -> int:
+        """Pictures that one of the cuts lacks."""
+        rows, numbers = self.wanted()
+        hashes = self.found.store.hashes
+        counts = [missing(self.shelf(cut, engine), hashes, self.views, rows, numbers) for cut in cuts]
+        return max(counts, default=0)
+
+    def where(self) -> str:
+        """Where activations lie, and how to clear them, for people."""
+        kept = folder_bytes(self.root)
+        return (
+            f"Kept in {self.root} ({plan.size(kept)}; at most {plan.size(CACHE_BYTES)}, the least recently used go "
+            "first). Remove that folder to clear it."
+        )
+
+    def _weights(self, prefix: nn.Module) -> str:
+        """What a prefix computes: its steps and its numbers."""
+        steps = str(prefix.code) if isinstance(prefix, torch.fx.GraphModule) else repr(prefix)
+        return hashlib.sha256(f"{steps}\n{fingerprint(prefix.state_dict())}".encode()).hexdigest()
+
+
+@final
+@dataclass(frozen=True)
+class Frozen:
+    """A transfer run with its decisions made.
+
+    Args:
+        frontier: between what is frozen and what trains.
+        recipe: of the run, with the decisions in it.
+        cuts: where each stage's network begins, by the stage's name; none for the pictures.
+        plan: what is kept, and what it costs.
+        chosen: what runs the frozen part.
+    """
+
+    frontier: Frontier
+    recipe: ImageRecipe
+    cuts: Mapping[str, Cut | None]
+    plan: plan.Plan
+    engine: infer.Engine
+
+    def enter(self, stage: Stage, show: Show, resumed: bool) -> Batches:
+        """Make the task ready for a stage; gives its batches, after computing what is to be kept."""
+        cut, front = self.cuts[stage.name], self.frontier
+        batches = front.found.batches(front.device) if cut is None else self._batches(stage, cut, show)
+        tail = None if cut is None else front.net.suffix(cut.name)
+        begin(front.task, stage, batches, self.recipe, show, tail=tail, resumed=resumed)
+        return batches
+
+    def _batches(self, stage: Stage, cut: Cut, show: Show) -> FrozenBatches:
+        front, found, options = self.frontier, self.frontier.found, self.recipe.frozen
+        hashes, views = found.store.hashes, front.views
+        compute = front.compute([cut.name], self.engine, 0)
+        if stage.keep:
+            self._fill(stage, show)
+            activations: Kept | Recomputed = Kept(front.shelf(cut, self.engine), hashes, views, compute)
+        else:  # nothing need come again, so every epoch has views of its own
+            activations, views = Recomputed(compute), replace(views, count=0)
+        return FrozenBatches(
+            activations=activations,
+            views=views,
+            images=front.images,
+            targets=found.targets,
+            parts={"train": front.train, "valid": front.valid},
+            classes=len(found.classes),
+            batch_size=0 if stage.solver == "lbfgs" else self.recipe.batch_size,
+            noise=options.noise,
+            mixup=options.mixup,
+            seed=self.recipe.seed,
+            device=front.device.place,
+        )
+
+    def _fill(self, stage: Stage, show: Show) -> None:
+        """One pass over the pictures for this stage and all later ones that keep."""
+        later = self.recipe.stages[[each.name for each in self.recipe.stages].index(stage.name) :]
+        cuts = {cut.name: cut for each in later if each.keep and (cut := self.cuts[each.name]) is not None}
+        shelves = [self.frontier.shelf(cut, self.engine) for cut in cuts.values()]
+        rows, numbers = self.frontier.wanted()
+        lacking = self.frontier.lacking(list(cuts.values()), self.engine)
+        if lacking:
+            compute = self.frontier.compute(list(cuts), self.engine, lacking)
+            with show.bar("frozen layers", lacking) as advance:
+                keep(shelves, self.frontier.found.store.hashes, self.frontier.views, rows, numbers, compute, advance)

@@ -1,0 +1,232 @@
+"""Measure a transfer run on one batch, and decide what is kept."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from layerwise.console import Show
+from layerwise.data.loader import Batch
+from layerwise.device import Device
+from layerwise.frozen import infer, plan
+from layerwise.frozen.cuts import Cut
+from layerwise.frozen.form import Form
+from layerwise.frozen.views import Views
+from layerwise.models import body_layers
+from layerwise.tasks.image_classification import ImageClassification
+from layerwise.tasks.image_data import ImageData, ids_of
+from layerwise.tasks.image_frozen import Frontier, Frozen
+from layerwise.tasks.recipe import ImageRecipe, Stage, stages
+
+_DRAWN = 4  # views of an image where augmentation draws them
+_REPEATS = 3  # timed steps, after one that is not
+# What a full fit of the head takes, about: evaluations, and arithmetic a second.
+_EVALUATIONS, _ARITHMETIC = 60, 20e9
+# A save: seconds whatever its size, and bytes a second (packed, hashed, flushed, read back). Adam has two moments.
+_SAVE, _SAVE_RATE, _MOMENTS = 0.05, 150e6, 2
+
+
+def freeze(found: ImageData, task: ImageClassification, device: Device, show: Show) -> Frozen:
+    """Decide what of a transfer run is kept, and say so.
+
+    Args:
+        found: the data of the run; what its recipe leaves open is decided here.
+        task: holds the pretrained network, which is left as it was.
+        device: where it computes.
+        show: the plan is printed there.
+    """
+    began, recipe = time.monotonic(), found.recipe
+    count, notes = _views(recipe)
+    front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh, recipe.seed))
+    keeps = recipe.frozen.keep and not recipe.augment.mixup
+    wanted = stages(recipe, layers=len(body_layers(task.network)), fits=keeps and _head_fits(front))
+    cuts = {stage.name: front.cut(stage) for stage in wanted}
+    distinct = {cut.name: cut for cut in cuts.values() if cut is not None}
+    engine, chosen, lacking = _engine(front, list(distinct.values()), keeps, _passes(front, wanted, keeps))
+    rates = _Rates(front, cuts, chosen, engine)
+    facts = [rates.facts(stage, keeps) for stage in wanted]
+    amounts = plan.Amounts(
+        train=len(front.train),
+        valid=len(front.valid),
+        test=len(ids_of(found.examples, "test")),
+        views=count,
+        missing=lacking,
+        disk=_room(front, recipe),
+        setup=time.monotonic() - began,
+        finish=rates.whole * len(ids_of(found.examples, "test")),
+    )
+    decided = plan.decide(facts, amounts)
+    notes += [note for note in (front.net.note, chosen.note if chosen else None) if note]
+    words = {"engine": _ENGINES[engine], "views": _words(front), "place": front.where()}
+    for line in [*plan.lines(decided, **words), *notes]:
+        show.say(line)
+    return Frozen(front, _settled(recipe, wanted, decided, engine, count), cuts, decided, engine)
+
+
+_ENGINES: Mapping[infer.Engine, str] = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+
+
+def _views(recipe: ImageRecipe) -> tuple[int, list[str]]:
+    """How many views of an image are kept, and what to say of it."""
+    asked, augment = recipe.frozen.views, recipe.augment
+    notes = []
+    if augment.mixup and recipe.frozen.keep:
+        notes.append(
+            "augment.mixup mixes pictures anew each epoch, so that nothing can be kept; frozen.mixup mixes activations."
+        )
+    if not augment.changes:
+        if asked is not None and asked > 1:
+            notes.append(f"frozen.views={asked} has nothing to draw: no augmentation is asked for. One view is kept.")
+        return 1, notes
+    most = 2 if Views(augment, 1, 0.0, 0).flips_only else asked or _DRAWN
+    return min(asked or most, most), notes
+
+
+def _words(front: Frontier) -> str:
+    views = front.views
+    if not views.recipe.changes:
+        return "one view of each image, itself"
+    if views.count == 1:
+        return "one view of each image, itself: what augment asks for is not drawn where activations are kept"
+    if views.flips_only:
+        return "two views of each training image, itself and its mirror image"
+    fresh = f", {views.refresh:.0%} drawn anew each epoch" if views.refresh else ""
+    return f"{views.count} views of each training image, itself and {views.count - 1} drawn{fresh}"
+
+
+def _head_fits(front: Frontier) -> bool:
+    """Whether the head is linear, and the features of all views can be held at once to fit it in one piece."""
+    recipe = front.found.recipe
+    cut = front.cut(Stage(name="head", epochs=1, learning_rate=1.0, share=0.0))
+    plain = not (recipe.network.get("hidden") or recipe.network.get("dropout") or recipe.frozen.noise)
+    if cut is None or not plain or recipe.frozen.mixup:
+        return False
+    return 4 * cut.values * len(front.train) * front.views.count <= recipe.frozen.memory_gb * 1e9
+
+
+def _passes(front: Frontier, wanted: Sequence[Stage], keeps: bool) -> int:
+    """Pictures that the frozen part will be run on if nothing is kept already."""
+    if keeps:
+        return len(front.wanted()[0])
+    return sum(stage.epochs for stage in wanted) * (len(front.train) + len(front.valid))
+
+
+def _engine(
+    front: Frontier, cuts: Sequence[Cut], keeps: bool, pictures: int
+) -> tuple[infer.Engine, infer.Chosen | None, int]:
+    """What runs the frozen part, and how many pictures are not kept yet."""
+    asked = front.found.recipe.frozen.engine
+    if not cuts:
+        return "torch", None, 0
+    engines: tuple[infer.Engine, ...] = ("onnxruntime", "torch") if asked == "auto" else (asked,)
+    if keeps:
+        lacking = {engine: front.lacking(cuts, engine) for engine in engines}
+        engine = min(engines, key=lacking.__getitem__)
+        if not lacking[engine]:
+            return engine, None, 0
+        pictures = lacking[engine]
+    chosen = front.run([cut.name for cut in cuts], asked, pictures)
+    return chosen.engine, chosen, front.lacking(cuts, chosen.engine) if keeps else pictures
+
+
+def _room(front: Frontier, recipe: ImageRecipe) -> float:
+    """Bytes that may be kept."""
+    above = next(folder for folder in (front.root, *front.root.parents) if folder.exists())
+    return min(recipe.frozen.disk_gb * 1e9, 0.9 * shutil.disk_usage(above).free)
+
+
+class _Rates:
+    """Seconds an image, measured on one batch with the run's own steps; the task is left as it was."""
+
+    def __init__(
+        self, front: Frontier, cuts: Mapping[str, Cut | None], chosen: infer.Chosen | None, engine: infer.Engine
+    ) -> None:
+        self._front, self._cuts = front, cuts
+        self._deepest = max((cut.share for cut in cuts.values() if cut), default=1.0)
+        self._targets = torch.from_numpy(front.found.targets[front.train[: len(front.example)]]).to(front.device.place)
+        names = [cut.name for cut in dict.fromkeys(cut for cut in cuts.values() if cut)]
+        with torch.random.fork_rng(devices=[]):
+            pictures = self._batch(front.example)
+            self.whole = _timed(lambda: front.task.predict(iter([pictures]))) / len(pictures.ids)
+            run = chosen.run if chosen else front.net.prefix(names).eval() if names else None
+            with torch.inference_mode():
+                values = [value.float() for value in run(front.example)] if run else []
+        self._values = {name: value.clone() for name, value in zip(names, values, strict=True)}
+        self._prefix = chosen.seconds_per_image if chosen else self.whole * self._deepest
+
+    def facts(self, stage: Stage, keeps: bool) -> plan.StageFacts:
+        """What a stage needs."""
+        front, cut = self._front, self._cuts[stage.name]
+        recipe = front.found.recipe
+        with torch.random.fork_rng(devices=[]):
+            step, score = self._step(stage, cut)
+        front.task.load_weights({})
+        trained = [each for each in front.task.network.parameters() if each.requires_grad]
+        size = sum(each.numel() * each.element_size() for each in trained)
+        whole = stage.solver == "lbfgs"
+        fit = _EVALUATIONS * 4 * sum(each.numel() for each in trained) * len(front.train) * front.views.count
+        return plan.StageFacts(
+            name=stage.name,
+            trains=_trains(front, stage),
+            epochs=stage.epochs,
+            cut=None if cut is None else cut.name,
+            row_bytes=0 if cut is None else Form(cut.shape, recipe.frozen.dtype, "0" * 64).row_bytes,
+            prefix=0.0 if cut is None else self._prefix * cut.share / self._deepest,
+            step=step,
+            score=score,
+            epoch=2 * _SAVE + (2 + _MOMENTS) * size / _SAVE_RATE,
+            fit=fit / _ARITHMETIC if whole else None,
+            keep=(True if whole else stage.keep) if keeps else False,
+        )
+
+    def _step(self, stage: Stage, cut: Cut | None) -> tuple[float, float]:
+        """Seconds an example in training and in validation behind the cut."""
+        front = self._front
+        count = min(front.found.recipe.batch_size, len(front.example))
+        inputs = front.example if cut is None else self._values[cut.name]
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        batch = self._batch(inputs[:count])
+        tail = None if cut is None else front.net.suffix(cut.name)
+        front.task.begin(stage.model_copy(update={"solver": "steps"}), steps=1 + _REPEATS, tail=tail)
+        step = _timed(lambda: front.task.train_step(batch)) / count
+        return step, _timed(lambda: front.task.evaluate(iter([batch]))) / count
+
+    def _batch(self, inputs: torch.Tensor) -> Batch:
+        return Batch(np.arange(len(inputs)), inputs, self._targets[: len(inputs)])
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds of one call: the middle of three, after one to warm up."""
+    work()
+    found = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found)
+
+
+def _trains(front: Frontier, stage: Stage) -> str:
+    layers = len(body_layers(front.task.network))
+    thawed = round(stage.share * layers)
+    if not thawed:
+        return "head"
+    return "all layers" if thawed == layers else f"head, last {thawed} of {layers} layers"
+
+
+def _settled(
+    recipe: ImageRecipe, wanted: Sequence[Stage], decided: plan.Plan, engine: infer.Engine, count: int
+) -> ImageRecipe:
+    """The recipe with every decision in it, so that it repeats the run."""
+    settled = [
+        stage.model_copy(update={"keep": each.keep, "solver": stage.solver if each.keep else "steps"})
+        for stage, each in zip(wanted, decided.stages, strict=True)
+    ]
+    frozen = recipe.frozen.model_copy(update={"engine": engine, "views": count})
+    return recipe.model_copy(update={"stages": tuple(settled), "epochs": None, "frozen": frozen})

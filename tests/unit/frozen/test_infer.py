@@ -1,0 +1,453 @@
+"""A frozen prefix as inference: folded, exported, checked; and never the user's network changed."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d, Conv2dSame, ConvNormAct, StdConv2d
+from torch import Tensor, fx, nn
+
+from layerwise.errors import UsageError
+from layerwise.frozen import infer, onnx_engine
+from layerwise.frozen.cuts import trace
+from layerwise.frozen.infer import Run, agreement, checked_batch, choose, folded, onnx_run, torch_run
+from layerwise.models import build_model
+
+CPU = torch.device("cpu")
+
+
+class Tracer(fx.Tracer):
+    """Layers of torch and timm are leaves."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m).__module__.startswith("timm.layers") or super().is_leaf_module(m, module_qualified_name)
+
+
+def with_statistics(net: nn.Module) -> nn.Module:
+    """Norms that do something: random statistics, scales and shifts."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(like: Tensor, low: float, high: float) -> None:
+        like.copy_(torch.rand(like.shape, generator=generator) * (high - low) + low)
+
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
+                draw(layer.running_mean, -1, 1)
+                draw(layer.running_var, 0.3, 3)
+                if layer.affine:
+                    draw(layer.weight, -2, 2)
+                    draw(layer.bias, -1, 1)
+    return net
+
+
+def traced(net: nn.Module) -> fx.GraphModule:
+    torch.manual_seed(0)
+    return fx.GraphModule(net, Tracer().trace(with_statistics(net))).eval()
+
+
+class Small(nn.Module):
+    """Norms of both kinds, a grouped convolution, a shortcut, and activations in place; three boundaries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm1 = BatchNormAct2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norm2 = nn.BatchNorm2d(8)
+        self.act = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        stem = self.norm1(self.stem(x))
+        block = stem + self.act(self.norm2(self.depthwise(stem)))
+        return stem, block, block.mean((2, 3))
+
+
+def images(count: int = 4, size: int = 16) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def norms(net: nn.Module) -> int:
+    return sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """`Small`, exported once for all tests of this file that are about something else."""
+    return onnx_engine._export(traced(Small()), images())
+
+
+@pytest.fixture
+def exports(model: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts exports, and makes them quick: whatever the prefix, it is `Small` that comes out."""
+    count: list[int] = []
+    monkeypatch.setattr(onnx_engine, "_export", lambda prefix, example: count.append(1) or model)
+    return count
+
+
+FOLDED: dict[str, Callable[[], nn.Module]] = {
+    "plain": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True)),
+    "bias": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=True), nn.BatchNorm2d(8)),
+    "no affine": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, affine=False)),
+    "depthwise": lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6)),
+    "timm norm": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), BatchNormAct2d(8)),
+    "timm norm, no activation": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct2d(8, apply_act=False)),
+    "timm norm, other activation": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct2d(8, act_layer=nn.SiLU)),
+    "same padding": lambda: nn.Sequential(Conv2dSame(3, 8, 3, stride=2), BatchNormAct2d(8)),
+    "timm leaf": lambda: nn.Sequential(ConvNormAct(3, 8, 3), ConvNormAct(8, 8, 1, apply_act=False)),
+    "strided, dilated": lambda: nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, dilation=2), nn.BatchNorm2d(8)),
+}
+
+
+@pytest.mark.parametrize("make", FOLDED.values(), ids=FOLDED.keys())
+def test_a_norm_behind_its_convolution_is_folded_and_nothing_else_changes(make: Callable[[], nn.Module]) -> None:
+    net = traced(make())
+    quick = folded(net)
+    assert norms(net) > 0
+    assert norms(quick) == 0
+    with torch.no_grad():
+        assert agreement([net(images())], [quick(images())]) < 1e-5
+
+
+def test_folding_leaves_the_network_as_it_was() -> None:
+    net = traced(Small())
+    net.train()
+    net.norm1.eval()  # type: ignore[operator,union-attr]
+    modes = {name: layer.training for name, layer in net.named_modules()}
+    state = copy.deepcopy(net.state_dict())
+    quick = folded(net)
+    quick(images())
+    assert {name: layer.training for name, layer in net.named_modules()} == modes
+    assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert not any(layer.training for layer in quick.modules())
+    assert not any(parameter.requires_grad for parameter in quick.parameters())
+    ours = {parameter.data_ptr() for parameter in net.parameters()}
+    assert not any(parameter.data_ptr() in ours for parameter in quick.parameters())
+
+
+class UsedTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = self.conv(x)
+        return value + self.norm(value)
+
+
+class CalledTwice(nn.Module):
+    """One convolution with a norm of its own each time, and one norm behind two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.norm1, self.norm2 = nn.BatchNorm2d(3), BatchNormAct2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = self.norm2(self.conv(self.norm1(self.conv(x))))
+        return self.norm2(self.other(value)) + self.conv(value)
+
+
+class Boundary(nn.Module):
+    """The convolution's own value is asked for as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), BatchNormAct2d(4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value = self.conv(x)
+        return value.clone(), self.norm(value)
+
+
+def test_a_convolution_whose_value_is_used_twice_is_not_folded() -> None:
+    for net in (traced(UsedTwice()), traced(Boundary())):
+        quick = folded(net)
+        assert norms(quick) == 1
+        ours, theirs = net(images()), quick(images())
+        assert agreement([*ours], [*theirs]) == 0
+
+
+def test_layers_that_are_called_twice_keep_what_each_call_needs() -> None:
+    net = traced(CalledTwice())
+    quick = folded(net)
+    assert norms(quick) == 0
+    assert agreement([net(images())], [quick(images())]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(StdConv2d(3, 8, 3), nn.BatchNorm2d(8)),
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False)),
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.BatchNorm2d(8)),
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 8, 3)), nn.BatchNorm2d(8)),
+    ],
+    ids=["standardised weights", "no stored statistics", "activation between", "parametrised"],
+)
+def test_what_only_looks_like_a_pair_is_not_folded(make: Callable[[], nn.Module]) -> None:
+    net = traced(make())
+    quick = folded(net)
+    assert norms(quick) == 1
+    with torch.no_grad():
+        assert torch.equal(net(images()), quick(images()))
+
+
+def test_a_hook_on_a_layer_is_not_folded_away() -> None:
+    net = traced(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))
+    net.get_submodule("0").register_forward_hook(lambda layer, given, value: value * 2)
+    assert torch.equal(folded(net)(images()), net(images()))
+
+
+def test_what_is_no_graph_comes_back_as_a_copy_in_eval_mode() -> None:
+    net = with_statistics(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))
+    quick = folded(net)
+    assert norms(quick) == 1
+    assert net.training and not quick.training
+    assert torch.equal(quick(images()), copy.deepcopy(net).eval()(images()))
+
+
+def test_torch_gives_what_the_prefix_gives_also_to_layers_that_train() -> None:
+    net, x = traced(Small()), images()
+    values = torch_run(net, CPU)(x)
+    assert agreement(net(x), values) < 1e-5
+    assert torch.equal(x, images())
+    assert all(value.dtype == torch.float32 and not value.requires_grad for value in values)
+    layer = nn.Linear(8, 2)
+    layer(values[2]).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_a_prefix_that_gives_one_tensor_runs_too() -> None:
+    net = traced(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))
+    assert [value.shape for value in torch_run(net, CPU)(images())] == [(4, 8, 14, 14)]
+
+
+def test_agreement_is_a_share_of_the_scale_at_the_worst_boundary() -> None:
+    a, b = torch.tensor([2.0, -10.0]), torch.tensor([2.0, -9.0])
+    assert agreement([a], [a]) == 0
+    assert agreement([a, a], [a, b]) == pytest.approx(0.1)
+    assert agreement([torch.zeros(2)], [torch.zeros(2)]) == 0
+    for wrong in (torch.tensor([2.0, torch.nan]), torch.tensor([torch.inf, 1.0]), torch.zeros(3)):
+        assert agreement([a], [wrong]) == torch.inf
+    assert agreement([torch.tensor([torch.nan])], [torch.tensor([torch.nan])]) == torch.inf
+    assert agreement([torch.zeros(2)], [a]) == torch.inf
+    assert agreement([a, a], [a]) == torch.inf
+
+
+def test_onnx_runtime_gives_every_boundary_for_any_batch(tmp_path: Path) -> None:
+    net = traced(Small())
+    run = onnx_run(net, images(), key="small", cache=tmp_path)
+    for count in (32, 5, 1):
+        values = run(images(count))
+        assert agreement(net(images(count)), values) < 1e-5
+        assert [len(value) for value in values] == [count] * 3
+        assert all(value.dtype == torch.float32 for value in values)
+    last = run(images(1))[2]
+    last += 1  # memory of its own
+
+
+def test_an_image_gives_the_same_bits_in_any_batch(tmp_path: Path, exports: list[int]) -> None:
+    run, x = onnx_run(traced(Small()), images(), key="small", cache=tmp_path), images(32)
+    whole, order = run(x), torch.randperm(32)
+    for boundary, permuted in zip(whole, run(x[order]), strict=True):
+        assert torch.equal(boundary[order], permuted)
+    for count in (1, 2, 7, 31):
+        assert all(torch.equal(a[:count], b) for a, b in zip(whole, run(x[:count]), strict=True))
+
+
+def test_an_export_is_made_once_for_a_key_and_size(tmp_path: Path, exports: list[int]) -> None:
+    net = traced(Small())
+    assert not onnx_engine.is_kept(images(), key="a", cache=tmp_path)
+    first = onnx_run(net, images(), key="a", cache=tmp_path)(images())
+    assert onnx_engine.is_kept(images(), key="a", cache=tmp_path)
+    again = onnx_run(net, images(9), key="a", cache=tmp_path)(images())
+    assert len(exports) == 1
+    assert agreement(first, again) == 0
+    onnx_run(net, images(), key="b", cache=tmp_path)
+    onnx_run(net, images(size=20), key="a", cache=tmp_path)
+    assert len(exports) == 3
+
+
+def test_another_version_makes_another_export(
+    tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
+    monkeypatch.setattr(onnx_engine, "_version", lambda package: "99.0")
+    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
+    assert len(exports) == 2
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "no digest"])
+def test_a_damaged_export_is_made_again(tmp_path: Path, exports: list[int], harm: str) -> None:
+    net = traced(Small())
+    onnx_run(net, images(), key="a", cache=tmp_path)
+    (file,) = tmp_path.rglob("*.onnx")
+    content = bytearray(file.read_bytes())
+    if harm == "flipped":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    elif harm == "cut":
+        file.write_bytes(content[:-100])
+    else:
+        (file if harm == "gone" else file.with_name("sha256")).unlink()
+    assert agreement(net(images()), onnx_run(net, images(), key="a", cache=tmp_path)(images())) < 1e-5
+    assert len(exports) == 2
+    onnx_run(net, images(), key="a", cache=tmp_path)
+    assert len(exports) == 2
+
+
+@pytest.mark.slow
+def test_exporting_says_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from layerwise.frozen.onnx_engine import onnx_run\n"
+        "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU6(inplace=True))\n"
+        "onnx_run(net, torch.zeros(2, 3, 8, 8), key='k', cache=Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+class Stubborn(nn.Module):
+    """Cannot be exported: what it does depends on values."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (x * 2 if float(x.sum()) > 0 else x,)
+
+
+def test_a_prefix_that_cannot_be_exported_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be exported to ONNX: .+frozen.engine=torch"):
+        onnx_run(Stubborn(), images(), key="a", cache=tmp_path)
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def chosen(prefix: nn.Module, engine: Any, cache: Path, *, count: int = 10**9) -> infer.Chosen:
+    return choose(prefix, images(), engine=engine, images=count, key="a", cache=cache, device=CPU)
+
+
+def test_torch_when_asked_for_and_where_an_export_would_not_pay(tmp_path: Path, exports: list[int]) -> None:
+    for engine, count in (("torch", 10**9), ("auto", 40)):
+        choice = chosen(traced(Small()), engine, tmp_path, count=count)
+        assert (choice.engine, choice.note) == ("torch", None)
+        assert 0 < choice.seconds_per_image < choice.setup_seconds
+    assert not exports
+
+
+def test_auto_takes_the_faster_engine(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, slow = infer._measured, "torch"
+
+    def measured(run: Run, engine: infer.Engine, example: Tensor) -> infer._Measured:
+        return infer._Measured(run, engine, 2.0 if engine == slow else 1.0)
+
+    monkeypatch.setattr(infer, "_measured", measured)
+    net = traced(Small())
+    choice = chosen(net, "auto", tmp_path)
+    assert (choice.engine, choice.seconds_per_image, choice.note) == ("onnxruntime", 1.0, None)
+    assert agreement(net(images()), choice.run(images())) < 1e-5
+    slow = "onnxruntime"
+    assert chosen(net, "auto", tmp_path).engine == "torch"
+    assert real(choice.run, "onnxruntime", images()).seconds_per_image < 1
+
+
+def test_a_kept_export_lowers_the_bar(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infer, "_measured", lambda run, engine, example: infer._Measured(run, engine, 0.01))
+    net, tried = traced(Small()), []
+    real = infer._try_onnx
+    monkeypatch.setattr(infer, "_try_onnx", lambda *args: tried.append(1) or real(*args))
+    chosen(net, "auto", tmp_path, count=1000)  # 10 s in PyTorch
+    assert not tried
+    onnx_run(net, images(), key="a", cache=tmp_path)
+    chosen(net, "auto", tmp_path, count=1000)
+    assert tried
+    assert len(exports) == 1
+
+
+def test_a_gpu_runs_torch(tmp_path: Path, exports: list[int]) -> None:
+    choice = choose(
+        traced(Small()),
+        images().to("meta"),
+        engine="auto",
+        images=10**9,
+        key="a",
+        cache=tmp_path,
+        device=torch.device("meta"),  # stands for any that is no CPU
+    )
+    assert (choice.engine, exports) == ("torch", [])
+
+
+def test_without_onnx_runtime_auto_says_so_and_asking_for_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = onnx_engine._version
+    monkeypatch.setattr(onnx_engine, "_version", lambda name: None if name == "onnxruntime" else real(name))
+    choice = chosen(traced(Small()), "auto", tmp_path)
+    assert choice.engine == "torch"
+    assert "pip install onnxruntime" in str(choice.note)
+    with pytest.raises(UsageError, match="needs onnxruntime. pip install onnxruntime"):
+        chosen(traced(Small()), "onnxruntime", tmp_path)
+
+
+def test_what_cannot_be_exported_runs_in_torch_with_a_note(tmp_path: Path) -> None:
+    choice = chosen(Stubborn(), "auto", tmp_path)
+    assert choice.engine == "torch"
+    assert "cannot be exported" in str(choice.note) and "runs in PyTorch" in str(choice.note)
+    with pytest.raises(UsageError, match="frozen.engine=torch"):
+        chosen(Stubborn(), "onnxruntime", tmp_path)
+
+
+def test_an_export_that_gives_something_else_is_never_used(tmp_path: Path, exports: list[int]) -> None:
+    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
+    other = traced(Small())
+    with torch.no_grad():
+        other.stem.weight *= 1.001  # type: ignore[union-attr,operator]
+    choice = chosen(other, "auto", tmp_path)
+    assert choice.engine == "torch"
+    assert "differ" in str(choice.note)
+    with pytest.raises(UsageError, match="differ by .+ frozen.engine=torch"):
+        chosen(other, "onnxruntime", tmp_path)
+
+
+def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[int]) -> None:
+    net = traced(Small())
+    onnx_run(net, images(), key="a", cache=tmp_path)
+    kept = onnx_run(net, images(), key="a", cache=tmp_path)
+    assert len(exports) == 1
+    assert agreement(net(images(20)), checked_batch(kept, net, images(20))) < 1e-5
+    with torch.no_grad():
+        net.norm2.bias += 1e-2  # type: ignore[union-attr,operator]
+    with pytest.raises(UsageError, match="differ"):
+        checked_batch(kept, net, images(20))
+
+
+def test_onnx_runtime_asked_for_is_used_however_few_the_images(tmp_path: Path, exports: list[int]) -> None:
+    choice = chosen(traced(Small()), "onnxruntime", tmp_path, count=1)
+    assert (choice.engine, choice.note) == ("onnxruntime", None)
+    assert choice.seconds_per_image > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "middle", "left"),
+    # DenseNet's norms stand before their convolutions: half of them cannot be folded.
+    [("efficientnet_lite0", "body.blocks.3.2", 0), ("densenet121", "body.features.transition2.norm", 62)],
+)
+def test_both_engines_agree_with_a_backbone_at_several_boundaries(
+    name: str, middle: str, left: int, tmp_path: Path
+) -> None:
+    net = build_model(name, classes=5, channels=3, size=96, pretrained=False, options={})
+    x = images(4, 96)
+    network = trace(with_statistics(net), x)
+    prefix = network.prefix([middle, network.cuts[-3].name, network.cuts[-1].name]).eval()
+    assert norms(folded(prefix)) == left
+    with torch.no_grad():
+        ours = prefix(x)
+    assert agreement(ours, torch_run(prefix, CPU)(x)) < 1e-5
+    assert agreement(ours, onnx_run(prefix, x, key=name, cache=tmp_path)(x)) < 1e-4
