@@ -12,6 +12,7 @@ NAMES = {
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",
     "memory": "peak memory for 1,000 and 10,000 photographs",
     "frozen": "keeping what a frozen network gives, beside recomputing it and five peers",
+    "screen": "screening three networks on flowers, beside their forward passes alone",
     "thaw": "flowers cross-validated and ants-bees: head alone beside head and thaw",
 }
 

@@ -36,6 +36,7 @@ from PIL import Image
 from benchmarks.common import DATA, scratch, value, versions
 
 HEAD, THAW, BATCH = 10, 6, 32
+MEANT = "efficientnet_lite0"  # whose weights mean something, so that accuracies do
 CAP = 2 * 1024**3
 PEERS = Path(__file__).with_name("peers")
 RECOMPUTE = {"keep": False, "engine": "torch"}
@@ -276,7 +277,7 @@ def compare(
 ) -> None:
     """Every contender in turn, `rounds` times over, and a table."""
     runs: dict[str, list[Found]] = {}
-    scripts = [("tensorflow", "keras_frozen.py")] if model != "efficientnet_lite0" else []
+    scripts = [("tensorflow", "keras_frozen.py")] if model != MEANT else []
     scripts += [("peers", f"{name}_frozen.py") for name in ("torch", "lightning", "fastai")]
     for number in range(rounds):
         print(f"{model}, round {number + 1} of {rounds}:", flush=True)
@@ -285,22 +286,26 @@ def compare(
         for found in turns:
             if found:
                 runs.setdefault(found.name, []).append(found)
-    table(runs, plan)
+    table(runs, plan, accuracies=model == MEANT)
 
 
-def table(runs: Mapping[str, Sequence[Found]], plan: Plan) -> None:
+def table(runs: Mapping[str, Sequence[Found]], plan: Plan, *, accuracies: bool) -> None:
     """A line a contender: the middle of the rounds, how many times as long as ours, the accuracy with its interval."""
     middle = {name: sorted(found, key=lambda one: one.both)[len(found) // 2] for name, found in runs.items()}
     own = middle.get("ours, kept")
     print(f"{'':<28} {f'head, {plan.head} epochs':>20} {f'and thaw, {plan.thaw} epochs':>22}  accuracy")
     for name, found in middle.items():
         times = (f"({found.head / own.head:5.1f}x)", f"({found.both / own.both:5.1f}x)") if own else ("", "")
-        right = "" if found.accuracy is None else f"{found.accuracy:.4f} +- {wilson(found.accuracy, 200):.4f}"
+        right = (
+            ""
+            if found.accuracy is None or not accuracies
+            else f"{found.accuracy:.4f} +- {wilson(found.accuracy, 200):.4f}"
+        )
         print(f"{name:<28} {found.head:10.1f} s {times[0]} {found.both:12.1f} s {times[1]}  {right:<18} {found.how}")
-    if rounds := max(map(len, runs.values()), default=0) - 1:
-        for name, found in runs.items():
-            ends = [f"{min(all_)} to {max(all_)}" for all_ in ([round(one.both) for one in found],)]
-            print(f"  {name}: head and thaw {ends[0]} s over {rounds + 1} rounds")
+    for name, found in runs.items():
+        if len(found) > 1:
+            ends = [one.both for one in found]
+            print(f"  {name}: head and thaw {min(ends):.1f} to {max(ends):.1f} s over {len(ends)} rounds")
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> float:
@@ -382,7 +387,7 @@ def main(words: list[str]) -> None:
             if part == "time":
                 compare(data, "efficientnet_b0", plan, asked.rounds, pythons, environment)
             elif part == "accuracy":
-                compare(data, "efficientnet_lite0", Plan(plan.head, plan.thaw, 0), asked.rounds, pythons, environment)
+                compare(data, MEANT, Plan(plan.head, plan.thaw, 0), asked.rounds, pythons, environment)
             elif part == "memory":
                 memory(data, environment, round(asked.cap * 1024**3), asked.group)
             else:

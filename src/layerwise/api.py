@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from layerwise.console import Show, Silent, Terminal
 from layerwise.engine import loop
 from layerwise.errors import StoreError, UsageError, nearest
 from layerwise.report.page import write_report
+from layerwise.report.pareto import Point, write_pareto
+from layerwise.store import atomic
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import ModelCard, load_model
-from layerwise.store.run import RunFolder
+from layerwise.store.run import RunFolder, discard_folder, new_folder
 from layerwise.tasks import DEMOS, task_entry
 from layerwise.tasks import job as jobs
 from layerwise.tasks.image_inspect import inspect_images
+from layerwise.tasks.image_screen import screen as screen_images
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,38 @@ class Run:
     def model(self, device: str = "auto") -> Model:
         """The trained model."""
         return load(self.path, device=device)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Which pretrained network suits the data: what `screen` gives.
+
+    Args:
+        path: the folder with `screen.json` and `screen.svg`.
+        found: the content of `screen.json`.
+
+    Example:
+        >>> found = screen("photos/", models=["efficientnet_lite0", "resnet50"])   # doctest: +SKIP
+        >>> train("photos/", model=found.best)                                     # doctest: +SKIP
+    """
+
+    path: Path
+    found: Mapping[str, Any]
+
+    @property
+    def results(self) -> pl.DataFrame:
+        """A row a network, the most accurate first; columns as in `screen.json`."""
+        return pl.DataFrame(self.found["results"])
+
+    @property
+    def best(self) -> str:
+        """The name of the most accurate network."""
+        return str(self.found["best"])
+
+    @property
+    def quick(self) -> str:
+        """The name of the fastest whose accuracy lies within the interval of the best one."""
+        return str(self.found["quick"])
 
 
 @dataclass(frozen=True)
@@ -234,6 +269,51 @@ def inspect(
         "problems": [{"path", "reason"}, ...]}.
     """
     return inspect_images(data, image=image, label=label, show=show or Silent())
+
+
+def screen(
+    data: Any,
+    *,
+    models: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    show: Show | None = None,
+) -> Screen:
+    """Compare pretrained networks on `data` without training any: frozen features, logistic regression.
+
+    At most 1,000 images of the train and valid parts, the same for all, in 5-fold stratified cross-validation. The test
+    part is left out. What a network gives is kept where `train` looks for it, so a call after a stop goes on where that
+    one was.
+
+    Args:
+        data: in any form that `train` takes.
+        models: names that `layerwise models` lists with a top-1, or `timm:NAME`; all of the table by default.
+        out: a new or empty folder for `screen.json` and `screen.svg`; by default a new one under `runs/`.
+        seed: of parts, sample and folds; give `train` the same.
+        device: auto, cpu, cuda or mps.
+        recipe: a TOML file or a mapping, as in `train`.
+        show: where progress and each result are shown.
+
+    Raises:
+        LayerwiseError: see `layerwise.errors`. A network that cannot be loaded is no error; it is listed as skipped.
+    """
+    base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
+    values = merge(base, {key: value for key, value in {"seed": seed, "device": device}.items() if value is not None})
+    existed = out is not None and Path(out).exists()
+    path = new_folder(None if out is None else Path(out), "screen")
+    try:
+        found = screen_images(data, values, models, show or Terminal())
+    except BaseException:
+        discard_folder(path, keep=existed)
+        raise
+    points = [
+        Point(each.name, each.accuracy, each.low, each.high, 1000 * each.seconds_per_image) for each in found.results
+    ]
+    write_pareto(path / "screen.svg", points, found.front)
+    atomic.write_json(path / "screen.json", found.record())
+    return Screen(path, found.record())
 
 
 def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) -> Run:

@@ -69,12 +69,15 @@ class Silent:
         yield lambda count: None
 
 
+_UNSAID = ("macro_f1", "temperature")  # a line has room for what decides, and the log holds the rest
+
+
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
     """A line of the log for people."""
     train, valid = line["train"], line["valid"]
     return (
         f"stage {line['stage']}, epoch {line['epoch'] + 1}/{epochs}: train loss {train['loss']:.4f}; validation "
-        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items())
+        + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items() if name not in _UNSAID)
         + f"; {line['seconds']['train'] + line['seconds']['valid']:.1f} s"
         + ("; best so far" if line["best"] else "")
     )

@@ -83,6 +83,9 @@ def run(session: Session) -> dict[str, Any]:
     with wish_to_stop() as asked:
         for number in range(position.stage, len(job.stages)):
             stage, opened = job.stages[number], time.monotonic()
+            if position.best is not None and job.deadline is not None and opened > job.deadline:
+                show.say(f"The budget is spent: the stage {stage.name} is left out.")
+                continue
             batches = job.enter(stage, show, state is not None)
             seconds["keep"] += time.monotonic() - opened
             if state is not None:
@@ -91,7 +94,7 @@ def run(session: Session) -> dict[str, Any]:
             elif number == 0:  # so that a kill before the first save goes on from the same weights
                 session.checkpoints.save(job.task.state_dict(), asdict(position))
             position.begin_stage(number)
-            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds)
+            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds, job.deadline)
             with show.bar(f"stage {stage.name}", stage.epochs * batches.steps) as advance:
                 advance(position.epoch * batches.steps + position.step)
                 reports = loop.train(job.task, batches, pace, position, session.checkpoints)
@@ -130,8 +133,10 @@ def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     job, folder, position = session.job, session.folder, session.position
     seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
     seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
-    outcome = job.finish(seconds)
-    save_model(folder.model, job.task.tensors(), job.card)
+    kept = next(line["valid"] for line in reversed(position.history) if line["best"])
+    outcome = job.finish(seconds, kept)
+    card = job.card.model_copy(update={"temperature": outcome.temperature})
+    save_model(folder.model, job.task.tensors(), card)
     folder.write_predictions(outcome.predictions)
     folder.write_metrics(outcome.metrics)
     write_report(folder.path, thumbnail=job.thumbnail)

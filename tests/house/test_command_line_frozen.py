@@ -8,13 +8,14 @@ from layerwise.cli import app
 
 FROZEN = {
     "train": {
-        "data", "--task", "--model", "--out", "--epochs", "--seed", "--device", "--recipe", "--image", "--label",
-        "--set", "--json",
+        "data", "--task", "--model", "--out", "--epochs", "--budget", "--seed", "--device", "--recipe", "--image",
+        "--label", "--set", "--json",
     },
     "resume": {"path", "--json"},
     "evaluate": {"path", "data", "--image", "--label", "--device", "--json"},
     "predict": {"path", "inputs", "--out", "--device", "--json"},
     "inspect": {"data", "--image", "--label", "--json"},
+    "screen": {"data", "--models", "--out", "--seed", "--device", "--set", "--json"},
     "report": {"path", "--json"},
     "models": {"--json"},
     "demo": {"name", "--out", "--seed", "--json"},

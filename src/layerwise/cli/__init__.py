@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import layerwise
-from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, train
+from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, screen, train
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.run,
     "predict": predict.run,
     "inspect": inspect.run,
+    "screen": screen.run,
     "report": report.run,
     "models": models.run,
     "demo": demo.run,

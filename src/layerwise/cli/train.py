@@ -16,6 +16,9 @@ def run(
     model: Annotated[str, typer.Option(help="A name from `layerwise models`, or timm:NAME.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Over all stages.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The run ends within it, as in 10m or 1h30m.")
+    ] = None,
     seed: words.Seed = None,
     device: words.Device = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recipe to start from.")] = None,
@@ -32,6 +35,7 @@ def run(
     flags = {
         "task": task,
         "epochs": epochs,
+        "budget": budget,
         "seed": seed,
         "device": device,
         "model": None if model == "auto" else model,

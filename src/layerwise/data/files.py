@@ -55,7 +55,7 @@ def read_file(path: Path | str) -> bytes:
         BadImage: as in `open_file`.
     """
     with open_file(path) as file:
-        return file.read(MAX_BYTES)
+        return file.read(os.fstat(file.fileno()).st_size + 1)  # a read reserves all that it is asked for
 
 
 def hash_file(path: Path | str) -> str:

@@ -70,12 +70,19 @@ class Pace:
         epochs: at most.
         patience: epochs without a better validation after which it ends; 0 is never.
         save_seconds: between checkpoints within an epoch.
+        deadline: by `time.monotonic`, after which no step begins and no epoch that would not be done by then; none for
+            all the time in the world. One epoch is always validated, so that there is something to keep.
     """
 
     stage: str
     epochs: int
     patience: int = 0
     save_seconds: float = 60.0
+    deadline: float | None = None
+
+    def late(self, after: float = 0.0) -> bool:
+        """Whether the deadline lies less than so many seconds ahead."""
+        return self.deadline is not None and time.monotonic() + after > self.deadline
 
 
 @dataclass
@@ -144,8 +151,10 @@ def train(
     Raises:
         Diverged: a loss is not finite; names the step and the examples. The parameters are those before the step.
     """
-    saved = time.monotonic()
+    saved, lasted = time.monotonic(), 0.0
     while position.epoch < pace.epochs and not (pace.patience and position.stale >= pace.patience):
+        if position.best is not None and pace.late(lasted):
+            return
         began = time.monotonic()
         if position.step == 0:
             position.rate = task.learning_rate
@@ -161,6 +170,8 @@ def train(
             except GeneratorExit:
                 _save(task, position, checkpoints)
                 raise
+            if pace.late():
+                break
             if position.step < batches.steps and time.monotonic() - saved > pace.save_seconds:
                 _save(task, position, checkpoints)
                 saved = time.monotonic()
@@ -184,6 +195,7 @@ def train(
         position.begin_epoch()
         _save(task, position, checkpoints)
         saved = time.monotonic()
+        lasted = saved - began
         yield Epoch(line)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from layerwise.data.augment import mixup
-from layerwise.data.loader import Batch, shuffle
+from layerwise.data.loader import Batch, ImageBatches, shuffle
 from layerwise.frozen.shelf import Shelf, fill, row_key
 from layerwise.frozen.views import PLAIN, Views
 
@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 Pictures = Callable[[Rows, Rows], torch.Tensor]
 Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
-_PORTION = 32  # pictures that a prefix takes at a time, whatever the batch: sums may round by the size
+_PORTION = 32  # pictures that a prefix takes at a time, whatever the batch
 
 
 class Activations(Protocol):
@@ -91,9 +91,18 @@ def keep(
     compute: Callable[[Rows, Rows], tuple[torch.Tensor, ...]],
     advance: Callable[[int], None],
 ) -> int:
-    """Compute and keep what any of the shelves lacks, in one pass for all of them; returns how many rows that were."""
+    """Compute and keep what any of the shelves lacks, in one pass for all of them; returns how many rows that were.
+
+    What is kept of a view is the same bit for bit, whatever else was missing.
+    """
     keys = _keys(hashes, views, ids, numbers)
-    return fill(shelves, keys, lambda rows: compute(ids[rows], numbers[rows]), advance, batch=_PORTION)
+
+    def whole(rows: Rows) -> tuple[torch.Tensor, ...]:
+        # Kernels may round by the size of a batch, but not by what else is in it: so every batch has the same size.
+        full = np.pad(rows, (0, _PORTION - len(rows)), mode="edge")
+        return tuple(values[: len(rows)] for values in compute(ids[full], numbers[full]))
+
+    return fill(shelves, keys, whole, advance, batch=_PORTION)
 
 
 def missing(shelf: Shelf, hashes: list[str], views: Views, ids: Rows, numbers: Rows) -> int:
@@ -155,7 +164,8 @@ class FrozenBatches:
         self.activations.ready(ids, numbers)
         for first in range(start * self.batch_size, len(ids), self.batch_size):
             cut = slice(first, first + self.batch_size)
-            yield self._changed(self._batch(ids[cut], numbers[cut]), epoch)
+            batch = self._batch(ids[cut], numbers[cut])
+            yield _changed(batch, self.noise, self.mixup, classes=self.classes, seed=self.seed, epoch=epoch)
 
     def part(self, name: str) -> Iterator[Batch]:
         """Batches of a part in the order of the table, unchanged."""
@@ -172,23 +182,63 @@ class FrozenBatches:
         return self._batch(ids, numbers)
 
     def _batch(self, ids: Rows, numbers: Rows) -> Batch:
-        values = self.activations.read(ids, numbers).to(self.device)
-        if values.ndim == 4:
-            values = values.contiguous(memory_format=torch.channels_last)
+        values = _laid_out(self.activations.read(ids, numbers).to(self.device))
         return Batch(ids, values, torch.from_numpy(self.targets[ids]).to(self.device))
 
-    def _changed(self, batch: Batch, epoch: int) -> Batch:
-        """Noise and mixup of activations, where asked for: other regularisers than those of pictures."""
-        inputs, targets = batch.inputs, batch.targets
-        if self.noise:
-            # Torch's generator stands where (seed, epoch, step) put it: the engine seeds before each step, and this
-            # is drawn for the step to come, so the draw has a generator of its own.
-            draw = torch.Generator().manual_seed(int(_mixed(self.seed, epoch, int(batch.ids[0]))))
-            inputs = inputs + self.noise * inputs.std() * torch.randn(inputs.shape, generator=draw).to(inputs.device)
-        if self.mixup:
-            rows = F.one_hot(targets, self.classes).to(inputs.dtype)
-            inputs, targets = mixup(inputs, rows, batch.ids, alpha=self.mixup, seed=self.seed, epoch=epoch)
-        return Batch(batch.ids, inputs, targets)
+
+@final
+@dataclass(frozen=True)
+class Through:
+    """Batches of pictures that go through the frozen prefix as they come, as mixed pictures do not come again.
+
+    Args:
+        pictures: batches of the run, augmented and mixed.
+        prefix: (B, C, H, W) -> a tuple of one boundary's (B, ...).
+        noise: as of `FrozenBatches`.
+        mixup: as of `FrozenBatches`.
+    """
+
+    pictures: ImageBatches
+    prefix: Run
+    noise: float
+    mixup: float
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return self.pictures.steps
+
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Shuffled batches of one epoch, from step `start` on."""
+        classes, seed = self.pictures.classes, self.pictures.seed
+        for batch in self.pictures.train(epoch, start):
+            yield _changed(self._behind(batch), self.noise, self.mixup, classes=classes, seed=seed, epoch=epoch)
+
+    def part(self, name: str) -> Iterator[Batch]:
+        """Batches of a part in the order of the table, unchanged."""
+        return map(self._behind, self.pictures.part(name))
+
+    def _behind(self, batch: Batch) -> Batch:
+        return Batch(batch.ids, _laid_out(self.prefix(batch.inputs)[0]), batch.targets)
+
+
+def _laid_out(values: torch.Tensor) -> torch.Tensor:
+    """In the memory format that training computes in."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+
+
+def _changed(batch: Batch, noise: float, alpha: float, *, classes: int, seed: int, epoch: int) -> Batch:
+    """Noise and mixup of activations, where asked for: other regularisers than those of pictures."""
+    inputs, targets = batch.inputs, batch.targets
+    if noise:
+        # Torch's generator stands where (seed, epoch, step) put it: the engine seeds before each step, and this is
+        # drawn for the step to come, so the draw has a generator of its own.
+        draw = torch.Generator().manual_seed(int(_mixed(seed, epoch, int(batch.ids[0]))))
+        inputs = inputs + noise * inputs.std() * torch.randn(inputs.shape, generator=draw).to(inputs.device)
+    if alpha:
+        rows = F.one_hot(targets, classes).to(inputs.dtype) if targets.ndim == 1 else targets
+        inputs, targets = mixup(inputs, rows, batch.ids, alpha=alpha, seed=seed, epoch=epoch)
+    return Batch(batch.ids, inputs, targets)
 
 
 def _mixed(*numbers: int) -> int:

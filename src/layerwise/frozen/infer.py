@@ -1,7 +1,7 @@
 """Running a frozen prefix as inference: its output for an image never changes, so it need not run where training runs.
 
-Two engines: PyTorch with BatchNorm folded, and ONNX Runtime (`onnx_engine.py`), which on a CPU is up to four times
-faster but takes seconds to export. `choose` measures, and `checked_batch` holds what an engine gives against the prefix
+Two engines: PyTorch with BatchNorm folded, and ONNX Runtime (`onnx_engine.py`), which is often faster on a
+CPU but takes seconds to export. `choose` measures, and `checked_batch` holds what an engine gives against the prefix
 itself.
 """
 
@@ -81,8 +81,7 @@ class _TorchRun:
         self._net, self._device = net.to(device=device, memory_format=torch.channels_last), device  # type: ignore[call-overload]
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        # Not inference mode: autograd refuses its tensors, and layers behind the prefix may train on these. It was not
-        # faster either.
+        # Not inference mode: autograd refuses its tensors, and layers behind the prefix may train on these.
         with torch.no_grad():
             given = self._net(images.to(self._device, torch.float32, memory_format=torch.channels_last))
             values = (given,) if isinstance(given, Tensor) else given
@@ -186,7 +185,9 @@ def choose(
         checked_batch(exported, prefix, example)
         best = _measured(exported, "onnxruntime", example)
     else:
-        best = _measured(torch_run(prefix, device), "torch", example)
+        ours = torch_run(prefix, device)
+        ours(example)
+        best = _measured(ours, "torch", example)
         if engine == "auto" and device.type == "cpu" and _pays(best, example, images, key, cache):
             tried = _try_onnx(prefix, example, key, cache)
             if isinstance(tried, str):
@@ -237,8 +238,7 @@ def _disagrees(apart: float) -> str:
 
 
 def _measured(run: Run, engine: Engine, example: Tensor) -> _Measured:
-    """Seconds an image: the median of a few runs after one that warms up."""
-    run(example)
+    """Seconds an image: the median of a few runs, of an engine that has run this batch before."""
     taken: list[float] = []
     while not taken or (len(taken) < _REPEATS and sum(taken) < _REPEAT_SECONDS):
         started = time.perf_counter()

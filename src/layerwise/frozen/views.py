@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from layerwise.data.augment import AugmentRecipe, augment, draws
 
 PLAIN = 0  # the number of the picture itself
-_FLIPPED = 1
-_START, _PHASE, _SIDE = 0, 1, 2  # which of an image's draws says where its cycle begins, when it is refreshed, its side
+# Which of an image's draws says where its cycle begins, its side, and when a view is refreshed. The last is mixup's, of
+# which no single picture is made: so that the time when a view is refreshed says nothing of what it shows.
+_START, _SIDE, _PHASE = 0, 2, 9
 
 
 def identities(hashes: Sequence[str]) -> NDArray[np.uint64]:
@@ -42,8 +43,8 @@ class Views:
     Args:
         recipe: what may change in a picture; its mixup is not looked at.
         count: views an image that are cycled over the epochs; 0 for a new one each epoch, which cannot be kept.
-        refresh: share of the images that get a new drawn view each epoch, in place of the one shown; from the epoch
-            `count` on.
+        refresh: share of the images that get a new drawn view each epoch, in place of the one shown, 0 to 1; from the
+            epoch `count` on.
         seed: of the run.
 
     Example:
@@ -71,21 +72,22 @@ class Views:
             if self.flips_only:
                 return (draws(images, seed=self.seed, epoch=epoch)[:, _SIDE] < 0.5).astype(np.int64)
             return np.full(len(images), 1 + epoch, np.int64)
-        uniform = draws(images, seed=self.seed, epoch=0)
-        start = (uniform[:, _START] * self.count).astype(np.int64)
-        return self._refreshed((start + epoch) % self.count, uniform[:, _PHASE], epoch)
+        start = (draws(images, seed=self.seed, epoch=0)[:, _START] * self.count).astype(np.int64)
+        return self._refreshed(images, (start + epoch) % self.count, epoch)
 
-    def _refreshed(self, slots: NDArray[np.int64], phase: NDArray[np.float64], epoch: int) -> NDArray[np.int64]:
+    def _refreshed(self, images: NDArray[np.uint64], slots: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         """Numbers of the views in the slots of the cycle, after the refreshments so far."""
-        if not self.refresh or self.flips_only:
+        if not self.refresh or self.flips_only or epoch < self.count:
             return slots
-        period = max(1, round(1 / self.refresh))
-        offset = (phase * period).astype(np.int64)
-        # An image shows a slot every `count` epochs. The latest of those epochs in which it was its turn counts.
+        phase = draws(images, seed=self.seed, epoch=slots)[:, _PHASE]
+        numbers = slots
+        # A slot is shown every `count` epochs. It was due wherever the shares so far, added up, passed a whole number;
+        # the latest of these times counts.
         for earlier in range(epoch % self.count + self.count, epoch + 1, self.count):
-            due = (earlier + offset) % period == 0
-            slots = np.where(due, self.count + earlier, slots)
-        return slots
+            time = earlier // self.count
+            due = np.floor(phase + self.refresh * time) > np.floor(phase + self.refresh * (time - 1))
+            numbers = np.where(due, self.count + earlier, numbers)
+        return numbers
 
     def tag(self, number: int) -> str:
         """What names a view's activations beside the image: the same wherever the picture is the same."""

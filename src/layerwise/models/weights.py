@@ -95,6 +95,17 @@ def hub_file(name: str, cfg: Any) -> Path:
     raise _unreachable(name, "timm publishes none for it")
 
 
+def cached_file(cfg: Any) -> Path | None:
+    """The weights of a timm configuration where they lie on disk already, or none; opens no socket."""
+    if cfg.hf_hub_id:
+        import huggingface_hub
+
+        cached = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, _safe_name(cfg.hf_hub_filename))
+        return Path(cached) if isinstance(cached, str) else None
+    path = _torch_cache(cfg.url) if cfg.url else None
+    return path if path and path.is_file() else None
+
+
 def offline() -> bool:
     """Whether the user forbade the network by the hub's own environment variables."""
     words = (os.environ.get("HF_HUB_OFFLINE", ""), os.environ.get("TRANSFORMERS_OFFLINE", ""))
@@ -116,12 +127,11 @@ def _from_hub(name: str, repository: str, filename: str) -> Path:
 
 def _from_url(name: str, url: str) -> Path:
     """Torch's cache, where timm and torchvision look too."""
-    file = Path(urllib.parse.urlsplit(url).path).name
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    path = _torch_cache(url)
     if path.is_file():
         return path
     _require_network(name, url)
-    promised = torch.hub.HASH_REGEX.search(file)
+    promised = torch.hub.HASH_REGEX.search(path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # To a temporary name, checked against the hash in the file's name, then renamed: torch does all three.
@@ -129,6 +139,10 @@ def _from_url(name: str, url: str) -> Path:
     except Exception as error:  # whatever goes wrong in a download, the ways on are the same
         raise _unreachable(name, f"{url}: {error}") from error
     return path
+
+
+def _torch_cache(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlsplit(url).path).name
 
 
 def _safe_name(filename: str | None) -> str:

@@ -77,6 +77,8 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
         "plots": curves(run.epochs),
         "best": best_index(run.epochs),
         "stages": stage_rows(run.epochs),
+        "plan": run.metrics.plan if run.metrics else None,
+        "off": _off(run.metrics),
         "epochs": epoch_rows(run.epochs),
         "judged": judged,
         "confusion": confusion_rows(judged) if judged else None,
@@ -99,6 +101,14 @@ def _verdict(metrics: Metrics | None) -> dict[str, str] | None:
         claim, figures = metrics.verdict, ""
     kind = "good" if metrics.verdict.startswith("Better") else "poor"
     return {"claim": claim or figures, "figures": figures[:1].upper() + figures[1:], "kind": kind}
+
+
+def _off(metrics: Metrics | None) -> str:
+    """How far the plan's estimate was from the truth."""
+    if metrics is None or metrics.plan is None or not metrics.plan.took:
+        return ""
+    share = metrics.plan.seconds / metrics.plan.took - 1
+    return f"{abs(share):.0%} {'more' if share > 0 else 'less'} than it took"
 
 
 def _command(run: RunFiles) -> str:
@@ -131,7 +141,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=visible, number=number, percent=percent, seconds=duration, rate=rate)
+    environment.filters.update(visible=visible, number=number, percent=percent, seconds=duration, rate=rate, size=size)
     return environment
 
 
@@ -163,6 +173,11 @@ def percent(share: float) -> str:
 def rate(value: float | None) -> str:
     """A learning rate, short."""
     return "–" if value is None else f"{value:.2g}".replace("e-0", "e-")
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def duration(value: float) -> str:

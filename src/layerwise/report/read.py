@@ -41,6 +41,30 @@ class Baseline(pydantic.BaseModel):
     metrics: dict[str, Figure]
 
 
+class PlannedStage(pydantic.BaseModel):
+    """What the plan said of a stage: seconds are estimates."""
+
+    name: str
+    trains: str
+    cut: str | None = None
+    kept: bool
+    bytes: int
+    seconds: float
+    seconds_without_keeping: float
+
+
+class Plan(pydantic.BaseModel):
+    """What was promised before training with frozen layers, and the seconds that it took."""
+
+    seconds: float
+    seconds_without_keeping: float
+    fill_seconds: float
+    bytes: int
+    views: int
+    stages: list[PlannedStage]
+    took: float | None = None
+
+
 class Metrics(pydantic.BaseModel):
     """`metrics.json`; keys that a later version adds are passed over."""
 
@@ -51,6 +75,7 @@ class Metrics(pydantic.BaseModel):
     baseline: Baseline | None = None
     verdict: str
     seconds: dict[str, float] = {}
+    plan: Plan | None = None
     versions: dict[str, str] = {}
 
 

@@ -60,21 +60,7 @@ class RunFolder:
             UsageError: `path` is a file, or holds anything at all. Nothing is changed.
             StoreError: the disk refused.
         """
-        if path is None:
-            return RunFolder(_make_unique(Path("runs"), name))
-        if path.exists() and not path.is_dir():
-            raise UsageError(
-                f"{path} is a file.", expected="a new or empty folder", fix="Choose another one with --out."
-            )
-        if atomic.names(path):
-            a_run = (path / "recipe.toml").exists()
-            raise UsageError(
-                f"{path} holds a run already." if a_run else f"{path} is not empty.",
-                expected="a new or empty folder",
-                fix=f"Choose another one with --out{f', or go on with: layerwise resume {path}' if a_run else ''}.",
-            )
-        atomic.make_folder(path)
-        return RunFolder(path)
+        return RunFolder(new_folder(path, name))
 
     @staticmethod
     def open(path: Path) -> RunFolder:
@@ -200,6 +186,37 @@ class RunFolder:
         return lines, bool(rest)
 
 
+def new_folder(path: Path | None, name: str) -> Path:
+    """Make a folder for results.
+
+    Args:
+        path: a folder that is new or empty; None for `runs/DATE-TIME-NAME` where one stands.
+        name: for the second case; any text.
+
+    Raises:
+        UsageError: `path` is a file, or holds anything at all. Nothing is changed.
+        StoreError: the disk refused.
+
+    Example:
+        >>> import tempfile
+        >>> new_folder(Path(tempfile.mkdtemp()) / "mine", "screen").name
+        'mine'
+    """
+    if path is None:
+        return _make_unique(Path("runs"), name)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file.", expected="a new or empty folder", fix="Choose another one with --out.")
+    if atomic.names(path):
+        a_run = (path / "recipe.toml").exists()
+        raise UsageError(
+            f"{path} holds a run already." if a_run else f"{path} is not empty.",
+            expected="a new or empty folder",
+            fix=f"Choose another one with --out{f', or go on with: layerwise resume {path}' if a_run else ''}.",
+        )
+    atomic.make_folder(path)
+    return path
+
+
 def _make_unique(parent: Path, name: str) -> Path:
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "run"
     stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{safe}"
@@ -234,3 +251,9 @@ def discard(run: RunFolder, *, keep_folder: bool) -> None:
         atomic.remove(run.path / ".lock")
         if not keep_folder:
             run.path.rmdir()
+
+
+def discard_folder(path: Path, *, keep: bool) -> None:
+    """Take back `new_folder` where nothing came of it; a folder that holds anything, or is to be kept, stays."""
+    if not keep and not atomic.names(path):
+        path.rmdir()

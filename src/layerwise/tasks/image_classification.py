@@ -19,6 +19,7 @@ from layerwise.engine.solve import DECAY, DECAYS, Solver
 from layerwise.engine.update import Group, OptimizerRecipe, Update
 from layerwise.errors import Diverged, StoreError
 from layerwise.metrics import scores
+from layerwise.metrics.calibration import fit_temperature
 from layerwise.models import body_layers
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
@@ -113,7 +114,7 @@ class ImageClassification:
         return {"loss": loss.item(), "accuracy": right.item()}, len(batch.ids)
 
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
-        """Loss (log loss of the true class), accuracy and macro F1.
+        """Loss (log loss of the true class), accuracy, macro F1, and the loss at the temperature that suits best.
 
         Raises:
             Diverged: an answer is not finite, so that no epoch could ever be told better than this one.
@@ -128,18 +129,26 @@ class ImageClassification:
                 f"The answers to {broken} of {len(targets)} validation examples are not finite numbers.", fix=_TOO_FAST
             )
         found = scores.classification(probabilities, targets)
-        return {"loss": found["log_loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+        temperature, calibrated = fit_temperature(probabilities, targets)
+        return {
+            "loss": found["log_loss"],
+            "accuracy": found["accuracy"],
+            "macro_f1": found["macro_f1"],
+            "calibrated_loss": calibrated,
+            "temperature": temperature,
+        }
 
     def predict(self, batches: Iterator[Batch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, classes) and targets (n,) of all batches of images."""
         return answers(self.network, batches, self._device, temperature)
 
     def score(self, metrics: Metrics) -> list[float]:
-        """The recipe's metric first; among equals, the lower loss."""
+        """The recipe's metric first; among equals, the lower calibrated loss."""
         metric = self._recipe.stop.metric
         if metric == "auto":
-            metric = "accuracy" if self._validated >= _MANY else "loss"
-        return [-metrics["loss"]] if metric == "loss" else [metrics[metric], -metrics["loss"]]
+            metric = "accuracy" if self._validated >= _MANY else "calibrated_loss"
+        first = -metrics[metric] if metric in ("loss", "calibrated_loss") else metrics[metric]
+        return [first, -metrics["calibrated_loss"]]
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The tensors that training has changed; within a stage averaged, where averages are kept."""

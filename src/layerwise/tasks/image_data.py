@@ -104,7 +104,9 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     if asked.stages and asked.epochs:
         raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
     source = find_images(data, image=asked.data.image, label=asked.data.label)
-    entry = None if asked.model == "custom" else find_model(_choose(source) if asked.model == "auto" else asked.model)
+    entry = (
+        None if asked.model == "custom" else find_model(auto_model(source) if asked.model == "auto" else asked.model)
+    )
     own = {} if entry is None else {**entry.recipe, "model": entry.name}
     if asked.stages:
         own.pop("epochs", None)
@@ -128,7 +130,8 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     )
 
 
-def _choose(source: ImageSource) -> str:
+def auto_model(source: ImageSource) -> str:
+    """The network for data for which none is named."""
     if source.arrays is not None and max(source.arrays.shape[1:3]) <= _SMALL:
         return "airbench-small"
     return "efficientnet_lite0"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
@@ -23,7 +24,7 @@ from layerwise.data.loader import Normalise
 from layerwise.device import Device
 from layerwise.engine.loop import Batches
 from layerwise.frozen import infer, plan
-from layerwise.frozen.batches import FrozenBatches, Kept, Recomputed, Rows, keep, missing
+from layerwise.frozen.batches import FrozenBatches, Kept, Recomputed, Rows, Run, Through, keep, missing
 from layerwise.frozen.cuts import Cut, Cuttable, trace
 from layerwise.frozen.form import Form
 from layerwise.frozen.shelf import Shelf
@@ -38,6 +39,7 @@ Wish = Literal["auto", "torch", "onnxruntime"]
 
 FORMAT = 1  # of what is kept; raise it when the value of an activation changes
 _PROBE = 32  # images that rates are measured on
+_ADDRESS = re.compile(" at 0x[0-9a-f]+")  # of an object in this process, as some layers print
 
 
 @final
@@ -59,7 +61,7 @@ class Frontier:
         self.example = self.pictures(self.train[:_PROBE], np.full(len(self.train[:_PROBE]), PLAIN))
         self.net: Cuttable = trace(task.network, self.example[:2])
         self.root = default_cache() / "activations"
-        self._shelves: dict[str, Shelf] = {}
+        self._shelves: dict[tuple[str, str], Shelf] = {}
         self._runs: dict[tuple[str, ...], infer.Chosen] = {}
 
     def pictures(self, ids: Rows, numbers: Rows) -> torch.Tensor:
@@ -70,9 +72,9 @@ class Frontier:
         normalised = Normalise(look.mean, look.std)(changed)
         return normalised.contiguous(memory_format=torch.channels_last)
 
-    def cut(self, stage: Stage) -> Cut | None:
-        """The last cut before all that trains in a stage; none where it trains from the pictures on."""
-        frozen, _ = thawed(body_layers(self.task.network), stage.share)
+    def cut(self, share: float) -> Cut | None:
+        """The last cut before the last share of the layers; none where the first of all is among them."""
+        frozen, _ = thawed(body_layers(self.task.network), share)
         held = {id(parameter) for layer in frozen for parameter in layer.parameters(recurse=False)}
         return self.net.before(each for each in self.task.network.parameters() if id(each) not in held)
 
@@ -96,16 +98,22 @@ class Frontier:
     def compute(self, names: Sequence[str], engine: Wish, pictures: int) -> Callable[[Rows, Rows], Any]:
         """(B,) rows and (B,) views -> a tuple of activations, one a cut."""
 
-        def activations(ids: Rows, numbers: Rows) -> tuple[torch.Tensor, ...]:
+        through = self.through(names, engine, pictures)
+        return lambda ids, numbers: through(self.pictures(ids, numbers))
+
+    def through(self, names: Sequence[str], engine: Wish, pictures: int) -> Run:
+        """Normalised pictures (B, C, H, W) -> a tuple of activations, one a cut."""
+
+        def activations(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
             run = self.run(names, engine, pictures).run  # made when it is needed: it may take an export
             with self.device.precision():
-                return run(self.pictures(ids, numbers))
+                return run(images)
 
         return activations
 
     def shelf(self, cut: Cut, engine: str) -> Shelf:
         """Where the activations at a cut are kept."""
-        if cut.name not in self._shelves:
+        if (cut.name, engine) not in self._shelves:
             recipe = self.found.recipe
             facts = {
                 "format": FORMAT,
@@ -119,8 +127,8 @@ class Frontier:
                 "dtype": recipe.frozen.dtype,
             }
             key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-            self._shelves[cut.name] = Shelf(self.root, Form(cut.shape, recipe.frozen.dtype, key))
-        return self._shelves[cut.name]
+            self._shelves[cut.name, engine] = Shelf(self.root, Form(cut.shape, recipe.frozen.dtype, key))
+        return self._shelves[cut.name, engine]
 
     def wanted(self) -> tuple[Rows, Rows]:
         """Rows and numbers of all views that are kept: every view of the training images, the picture of the others."""
@@ -145,8 +153,8 @@ class Frontier:
         )
 
     def _weights(self, prefix: nn.Module) -> str:
-        """What a prefix computes: its steps and its numbers."""
-        steps = str(prefix.code) if isinstance(prefix, torch.fx.GraphModule) else repr(prefix)
+        """What a prefix computes: its steps, its layers with their settings, such as strides, and its numbers."""
+        steps = _ADDRESS.sub("", str(prefix))  # of a graph: its layers and its code
         return hashlib.sha256(f"{steps}\n{fingerprint(prefix.state_dict())}".encode()).hexdigest()
 
 
@@ -160,7 +168,7 @@ class Frozen:
         recipe: of the run, with the decisions in it.
         cuts: where each stage's network begins, by the stage's name; none for the pictures.
         plan: what is kept, and what it costs.
-        chosen: what runs the frozen part.
+        engine: what runs the frozen part.
     """
 
     frontier: Frontier
@@ -177,8 +185,11 @@ class Frozen:
         begin(front.task, stage, batches, self.recipe, show, tail=tail, resumed=resumed)
         return batches
 
-    def _batches(self, stage: Stage, cut: Cut, show: Show) -> FrozenBatches:
+    def _batches(self, stage: Stage, cut: Cut, show: Show) -> FrozenBatches | Through:
         front, found, options = self.frontier, self.frontier.found, self.recipe.frozen
+        if self.recipe.augment.mixup:
+            prefix = front.through([cut.name], self.engine, 0)
+            return Through(found.batches(front.device), prefix, options.noise, options.mixup)
         hashes, views = found.store.hashes, front.views
         compute = front.compute([cut.name], self.engine, 0)
         if stage.keep:
@@ -209,5 +220,5 @@ class Frozen:
         lacking = self.frontier.lacking(list(cuts.values()), self.engine)
         if lacking:
             compute = self.frontier.compute(list(cuts), self.engine, lacking)
-            with show.bar("frozen layers", lacking) as advance:
+            with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
                 keep(shelves, self.frontier.found.store.hashes, self.frontier.views, rows, numbers, compute, advance)

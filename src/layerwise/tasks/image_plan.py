@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,59 +15,92 @@ import torch
 from layerwise.console import Show
 from layerwise.data.loader import Batch
 from layerwise.device import Device
+from layerwise.errors import RecipeError
 from layerwise.frozen import infer, plan
+from layerwise.frozen.budget import best_within, given_up
 from layerwise.frozen.cuts import Cut
 from layerwise.frozen.form import Form
+from layerwise.frozen.onnx_engine import missing as absent
 from layerwise.frozen.views import Views
 from layerwise.models import body_layers
+from layerwise.models.backbones import Transfer
+from layerwise.tasks.image_budget import USABLE, too_short
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
 from layerwise.tasks.image_frozen import Frontier, Frozen
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
 _DRAWN = 4  # views of an image where augmentation draws them
-_REPEATS = 3  # timed steps, after one that is not
+_REPEATS, _REPEAT_SECONDS = 3, 1.0  # timed steps, after one that is not; no more once these seconds are over
 # What a full fit of the head takes, about: evaluations, and arithmetic a second.
 _EVALUATIONS, _ARITHMETIC = 60, 20e9
 # A save: seconds whatever its size, and bytes a second (packed, hashed, flushed, read back). Adam has two moments.
 _SAVE, _SAVE_RATE, _MOMENTS = 0.05, 150e6, 2
 
 
-def freeze(found: ImageData, task: ImageClassification, device: Device, show: Show) -> Frozen:
+def freeze(found: ImageData, task: ImageClassification, device: Device, left: float | None, show: Show) -> Frozen:
     """Decide what of a transfer run is kept, and say so.
 
     Args:
         found: the data of the run; what its recipe leaves open is decided here.
         task: holds the pretrained network, which is left as it was.
         device: where it computes.
+        left: seconds that the run may still take; none for all the time in the world.
         show: the plan is printed there.
+
+    Raises:
+        UsageError: the time does not reach for anything.
     """
     began, recipe = time.monotonic(), found.recipe
     count, notes = _views(recipe)
     front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh, recipe.seed))
     keeps = recipe.frozen.keep and not recipe.augment.mixup
     wanted = stages(recipe, layers=len(body_layers(task.network)), fits=keeps and _head_fits(front))
-    cuts = {stage.name: front.cut(stage) for stage in wanted}
+    cuts = _cuts(front, wanted)
+    _require_linear(front, wanted, cuts)
     distinct = {cut.name: cut for cut in cuts.values() if cut is not None}
     engine, chosen, lacking = _engine(front, list(distinct.values()), keeps, _passes(front, wanted, keeps))
     rates = _Rates(front, cuts, chosen, engine)
-    facts = [rates.facts(stage, keeps) for stage in wanted]
+    begins = itertools.accumulate((stage.epochs for stage in wanted), initial=0)
+    facts = [rates.facts(stage, first, keeps) for first, stage in zip(begins, wanted, strict=False)]
     amounts = plan.Amounts(
         train=len(front.train),
         valid=len(front.valid),
         test=len(ids_of(found.examples, "test")),
         views=count,
         missing=lacking,
-        disk=_room(front, recipe),
+        disk=_room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
         setup=time.monotonic() - began,
         finish=rates.whole * len(ids_of(found.examples, "test")),
     )
     decided = plan.decide(facts, amounts)
+    if left is not None and not recipe.stages:
+        decided, given_up = _within(decided, facts, left - amounts.setup, recipe)
+        notes += given_up
+        count = decided.amounts.views
+        front.views = replace(front.views, count=count)
     notes += [note for note in (front.net.note, chosen.note if chosen else None) if note]
-    words = {"engine": _ENGINES[engine], "views": _words(front), "place": front.where()}
+    notes += [
+        f"The stage {stage.name} trains step by step: nothing is kept that its head could be fitted to in one piece."
+        for stage, each in zip(wanted, decided.stages, strict=False)
+        if stage.solver == "lbfgs" and not each.keep
+    ]
+    words = {"engine": _ENGINES[engine], "views": _words(front, decided), "place": front.where()}
     for line in [*plan.lines(decided, **words), *notes]:
         show.say(line)
     return Frozen(front, _settled(recipe, wanted, decided, engine, count), cuts, decided, engine)
+
+
+def _within(
+    full: plan.Plan, facts: Sequence[plan.StageFacts], left: float, recipe: ImageRecipe
+) -> tuple[plan.Plan, list[str]]:
+    """The plan for the time that is left, and what it leaves out of the full one."""
+    shortest, best = best_within(facts, full.amounts, USABLE * left)
+    if best is None:
+        spent = (recipe.budget or 0.0) - left
+        raise too_short(recipe.budget or 0.0, spent + shortest.seconds / USABLE)
+    lost = given_up(full, best)
+    return best, [f"Given up for the budget: {', '.join(lost)}."] if lost else []
 
 
 _ENGINES: Mapping[infer.Engine, str] = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
@@ -83,30 +118,57 @@ def _views(recipe: ImageRecipe) -> tuple[int, list[str]]:
         if asked is not None and asked > 1:
             notes.append(f"frozen.views={asked} has nothing to draw: no augmentation is asked for. One view is kept.")
         return 1, notes
-    most = 2 if Views(augment, 1, 0.0, 0).flips_only else asked or _DRAWN
-    return min(asked or most, most), notes
+    if not Views(augment, 1, 0.0, 0).flips_only:
+        return asked or _DRAWN, notes
+    if asked is not None and asked > 2:
+        notes.append(f"frozen.views={asked} has nothing to draw but flips: two views are kept.")
+    return min(asked or 2, 2), notes
 
 
-def _words(front: Frontier) -> str:
+def _words(front: Frontier, decided: plan.Plan) -> str:
     views = front.views
+    if not any(stage.keep for stage in decided.stages) and (views.recipe.changes or views.recipe.mixup):
+        return "each picture is drawn anew each epoch"
     if not views.recipe.changes:
         return "one view of each image, itself"
-    if views.count == 1:
+    if views.count == 1 and not views.refresh:
         return "one view of each image, itself: what augment asks for is not drawn where activations are kept"
     if views.flips_only:
         return "two views of each training image, itself and its mirror image"
-    fresh = f", {views.refresh:.0%} drawn anew each epoch" if views.refresh else ""
+    fresh = f", {views.refresh:.0%} of the images with a new one each epoch" if views.refresh else ""
     return f"{views.count} views of each training image, itself and {views.count - 1} drawn{fresh}"
 
 
+def _cuts(front: Frontier, wanted: Sequence[Stage]) -> dict[str, Cut | None]:
+    """Where each stage's network begins: before all that trains in it, or has trained in a stage before it."""
+    shares = itertools.accumulate((stage.share for stage in wanted), max)
+    return {stage.name: front.cut(share) for stage, share in zip(wanted, shares, strict=True)}
+
+
 def _head_fits(front: Frontier) -> bool:
-    """Whether the head is linear, and the features of all views can be held at once to fit it in one piece."""
-    recipe = front.found.recipe
-    cut = front.cut(Stage(name="head", epochs=1, learning_rate=1.0, share=0.0))
-    plain = not (recipe.network.get("hidden") or recipe.network.get("dropout") or recipe.frozen.noise)
-    if cut is None or not plain or recipe.frozen.mixup:
+    """Whether the features of all views can be held at once to fit a linear head in one piece."""
+    cut, most = front.cut(0.0), front.found.recipe.frozen.memory_gb * 1e9
+    return _linear(front, cut) and 4 * (cut.values if cut else 0) * len(front.train) * front.views.count <= most
+
+
+def _linear(front: Frontier, cut: Cut | None) -> bool:
+    """Whether all that lies behind a cut is one linear layer, and it takes what is kept as it is."""
+    recipe, network = front.found.recipe, front.task.network
+    if cut is None or recipe.network.get("dropout") or recipe.frozen.noise or recipe.frozen.mixup:
         return False
-    return 4 * cut.values * len(front.train) * front.views.count <= recipe.frozen.memory_gb * 1e9
+    return isinstance(network, Transfer) and not network.head.hidden and cut.shape == (network.head.linear.in_features,)
+
+
+def _require_linear(front: Frontier, wanted: Sequence[Stage], cuts: Mapping[str, Cut | None]) -> None:
+    """Refuse stages of the user's own that cannot be fitted in one piece."""
+    for stage in wanted:
+        if stage.solver == "lbfgs" and not _linear(front, cuts[stage.name]):
+            raise RecipeError(
+                f'The stage "{stage.name}" has the solver lbfgs, which fits a linear head to what is kept before it.',
+                expected="share = 0 in it and in all stages before it, a head without hidden layer and dropout, and "
+                "neither frozen.noise nor frozen.mixup",
+                fix='Give the stage solver = "steps".',
+            )
 
 
 def _passes(front: Frontier, wanted: Sequence[Stage], keeps: bool) -> int:
@@ -130,14 +192,18 @@ def _engine(
         if not lacking[engine]:
             return engine, None, 0
         pictures = lacking[engine]
+        # What one engine has kept is of no use to another: most of it is there, so the rest comes from the same one.
+        if 2 * pictures <= max(lacking.values()) and (engine == "torch" or not absent()):
+            asked = engine
     chosen = front.run([cut.name for cut in cuts], asked, pictures)
     return chosen.engine, chosen, front.lacking(cuts, chosen.engine) if keeps else pictures
 
 
-def _room(front: Frontier, recipe: ImageRecipe) -> float:
-    """Bytes that may be kept."""
+def _room(front: Frontier, recipe: ImageRecipe, rows: Mapping[str | None, int], lacking: int) -> float:
+    """Bytes that may be kept, those that are kept already included."""
     above = next(folder for folder in (front.root, *front.root.parents) if folder.exists())
-    return min(recipe.frozen.disk_gb * 1e9, 0.9 * shutil.disk_usage(above).free)
+    held = sum(rows.values()) * max(0, len(front.wanted()[0]) - lacking)
+    return min(recipe.frozen.disk_gb * 1e9, 0.9 * shutil.disk_usage(above).free + held)
 
 
 class _Rates:
@@ -152,6 +218,7 @@ class _Rates:
         names = [cut.name for cut in dict.fromkeys(cut for cut in cuts.values() if cut)]
         with torch.random.fork_rng(devices=[]):
             pictures = self._batch(front.example)
+            self._reading = _timed(self._read) / len(pictures.ids)
             self.whole = _timed(lambda: front.task.predict(iter([pictures]))) / len(pictures.ids)
             run = chosen.run if chosen else front.net.prefix(names).eval() if names else None
             with torch.inference_mode():
@@ -159,8 +226,8 @@ class _Rates:
         self._values = {name: value.clone() for name, value in zip(names, values, strict=True)}
         self._prefix = chosen.seconds_per_image if chosen else self.whole * self._deepest
 
-    def facts(self, stage: Stage, keeps: bool) -> plan.StageFacts:
-        """What a stage needs."""
+    def facts(self, stage: Stage, first: int, keeps: bool) -> plan.StageFacts:
+        """What a stage needs whose first epoch is the run's epoch `first`."""
         front, cut = self._front, self._cuts[stage.name]
         recipe = front.found.recipe
         with torch.random.fork_rng(devices=[]):
@@ -176,10 +243,11 @@ class _Rates:
             epochs=stage.epochs,
             cut=None if cut is None else cut.name,
             row_bytes=0 if cut is None else Form(cut.shape, recipe.frozen.dtype, "0" * 64).row_bytes,
-            prefix=0.0 if cut is None else self._prefix * cut.share / self._deepest,
+            prefix=0.0 if cut is None else self._reading + self._prefix * cut.share / self._deepest,
             step=step,
             score=score,
             epoch=2 * _SAVE + (2 + _MOMENTS) * size / _SAVE_RATE,
+            drawn=0.0 if whole else _drawn(front, range(first, first + stage.epochs)),
             fit=fit / _ARITHMETIC if whole else None,
             keep=(True if whole else stage.keep) if keeps else False,
         )
@@ -197,19 +265,32 @@ class _Rates:
         step = _timed(lambda: front.task.train_step(batch)) / count
         return step, _timed(lambda: front.task.evaluate(iter([batch]))) / count
 
+    def _read(self) -> torch.Tensor:
+        ids = self._front.train[: len(self._front.example)]
+        return self._front.pictures(ids, np.arange(len(ids)) % self._front.views.count)
+
     def _batch(self, inputs: torch.Tensor) -> Batch:
         return Batch(np.arange(len(inputs)), inputs, self._targets[: len(inputs)])
 
 
 def _timed(work: Callable[[], object]) -> float:
-    """Seconds of one call: the middle of three, after one to warm up."""
+    """Seconds of one call: the middle of three, or of fewer where they take long, after one to warm up."""
     work()
-    found = []
-    for _ in range(_REPEATS):
+    found: list[float] = []
+    while not found or (len(found) < _REPEATS and sum(found) < _REPEAT_SECONDS):
         began = time.perf_counter()
         work()
         found.append(time.perf_counter() - began)
     return statistics.median(found)
+
+
+def _drawn(front: Frontier, epochs: range) -> float:
+    """Views an epoch that are drawn anew in these epochs, on average, beside those that are kept from the start."""
+    views = front.views
+    if not views.refresh or views.flips_only or not views.recipe.changes:
+        return 0.0
+    shown = np.stack([views.numbers(front.images[front.train], epoch) for epoch in epochs], 1)  # (images, epochs)
+    return sum(len(np.unique(row[row >= views.count])) for row in shown) / len(epochs)
 
 
 def _trains(front: Frontier, stage: Stage) -> str:
@@ -225,8 +306,14 @@ def _settled(
 ) -> ImageRecipe:
     """The recipe with every decision in it, so that it repeats the run."""
     settled = [
-        stage.model_copy(update={"keep": each.keep, "solver": stage.solver if each.keep else "steps"})
-        for stage, each in zip(wanted, decided.stages, strict=True)
+        stage.model_copy(
+            update={
+                "epochs": each.facts.epochs,
+                "keep": each.keep,
+                "solver": stage.solver if each.keep else "steps",
+            }
+        )
+        for stage, each in zip(wanted, decided.stages, strict=False)  # a budget may have left out the last ones
     ]
     frozen = recipe.frozen.model_copy(update={"engine": engine, "views": count})
     return recipe.model_copy(update={"stages": tuple(settled), "epochs": None, "frozen": frozen})

@@ -19,7 +19,6 @@ from layerwise.console import Show
 from layerwise.data.decode import Preprocess
 from layerwise.data.files import hash_file
 from layerwise.data.images import find_images
-from layerwise.data.loader import ImageBatches
 from layerwise.data.pixels import decode_batch
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
@@ -28,6 +27,7 @@ from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_data
+from layerwise.tasks.image_budget import choose_body, whole_epochs
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
 from layerwise.tasks.image_model import TASK, prediction_table
@@ -52,6 +52,9 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     Raises:
         LayerwiseError: the data, the recipe or the weights cannot be used.
     """
+    began = time.monotonic()
+    if values.get("budget") is not None and not values.get("stages"):
+        values = choose_body(data, values, show)
     found = image_data.read(data, values, show)
     recipe, entry = found.recipe, found.entry
     device = pick(recipe.device, recipe.precision)
@@ -67,35 +70,44 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
     for note in (_overview(found, device), *found.notes):
         show.say(note)
+    deadline = None if recipe.budget is None else began + recipe.budget
+    left = None if deadline is None else deadline - time.monotonic()
     enter: Callable[[Stage, Show, bool], Batches]
     if pretrained:
-        frozen = freeze(found, task, device, show)
+        frozen = freeze(found, task, device, left, show)
         recipe, enter, promised = frozen.recipe, frozen.enter, frozen.plan.record()
     else:
-        enter, promised = _whole(found, task, device), None
+        recipe, enter, promised = *_whole(found, task, device, left, show), None
     return Job(
         recipe=recipe,
         task=task,
-        stages=recipe.stages or stages(recipe, layers=0),
+        stages=recipe.stages,
         enter=enter,
         examples=found.examples,
         card=_card(found, device),
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        finish=lambda seconds: _finish(found, task, device, seconds, promised),
+        deadline=deadline,
+        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, promised),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
     )
 
 
-def _whole(found: ImageData, task: ImageClassification, device: Device) -> Callable[[Stage, Show, bool], ImageBatches]:
-    """How a network that starts random enters a stage: from the pictures."""
-    batches = found.batches(device)
+def _whole(
+    found: ImageData, task: ImageClassification, device: Device, left: float | None, show: Show
+) -> tuple[ImageRecipe, Callable[[Stage, Show, bool], Batches]]:
+    """A network that starts random: its stages, and how it enters one, from the pictures."""
+    recipe, batches = found.recipe, found.batches(device)
+    wanted = stages(recipe, layers=0)
+    if left is not None and not recipe.stages:
+        wanted = (whole_epochs(found, task, batches, wanted[0], left, show),)
+    recipe = recipe.model_copy(update={"stages": wanted, "epochs": None})
 
-    def enter(stage: Stage, show: Show, resumed: bool) -> ImageBatches:
-        begin(task, stage, batches, found.recipe, show, resumed=resumed)
+    def enter(stage: Stage, show: Show, resumed: bool) -> Batches:
+        begin(task, stage, batches, recipe, show, resumed=resumed)
         return batches
 
-    return enter
+    return recipe, enter
 
 
 def _overview(found: ImageData, device: Device) -> str:
@@ -169,11 +181,12 @@ def _finish(
     task: ImageClassification,
     device: Device,
     seconds: Mapping[str, float],
+    kept: Mapping[str, float],
     promised: dict[str, Any] | None,
 ) -> Outcome:
     began = time.monotonic()
     rows = ids_of(found.examples, "test")
-    probabilities, targets = task.predict(found.batches(device).part("test"))
+    probabilities, targets = task.predict(found.batches(device).part("test"), kept["temperature"])
     seconds = {**seconds, "test": time.monotonic() - began}
     metrics = summarize(
         task=TASK,
@@ -189,7 +202,7 @@ def _finish(
         metrics["plan"] = {**promised, "took": took}
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
-    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
+    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), kept["temperature"])
 
 
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:

@@ -42,10 +42,12 @@ class Outcome:
     Args:
         metrics: `metrics.json`.
         predictions: `predictions.csv`, a row for each example of the reported part.
+        temperature: by which the model's logits are divided.
     """
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Job:
         card: what the model file says beside the tensors.
         patience: of early stopping.
         save_seconds: between checkpoints within an epoch.
-        finish: evaluates the kept weights on the reported part, given the seconds spent so far.
+        deadline: by `time.monotonic`, when training ends at the latest; none for no such time.
+        finish: evaluates the kept weights on the reported part, given the seconds spent so far and their validation.
         thumbnail: pixels (H, W, C) of an example, for the report.
     """
 
@@ -74,7 +77,8 @@ class Job:
     card: ModelCard
     patience: int
     save_seconds: float
-    finish: Callable[[Mapping[str, float]], Outcome]
+    deadline: float | None
+    finish: Callable[[Mapping[str, float], Mapping[str, float]], Outcome]
     thumbnail: Callable[[int], np.ndarray | None]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -17,6 +18,24 @@ from layerwise.errors import RecipeError
 from layerwise.frozen.form import Dtype
 
 Solver = Literal["steps", "lbfgs"]
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: Any) -> Any:
+    """A time such as "90s", "10m" or "1h30m" in seconds; what is no text stays as it is.
+
+    Example:
+        >>> seconds("1h30m"), seconds(90)
+        (5400.0, 90)
+    """
+    if not isinstance(text, str):
+        return text
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh])", text)
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*([smh])\s*", "", text).strip():
+        raise ValueError('a time such as "90s", "10m" or "1h30m"')
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class DataRecipe(Section):
@@ -33,8 +52,9 @@ class StopRecipe(Section):
     """When a stage ends before its time, and which epoch is kept."""
 
     patience: int = pydantic.Field(0, ge=0)  # epochs without a better validation; 0 is never
-    # auto: accuracy where 1,000 examples or more validate, else the loss, which says more of a few.
-    metric: Literal["auto", "accuracy", "macro_f1", "loss"] = "auto"
+    # auto: accuracy where 1,000 examples or more validate, else the loss at the temperature that suits best: it says
+    # more of a few, and does not punish layers that thaw for being too sure.
+    metric: Literal["auto", "accuracy", "macro_f1", "loss", "calibrated_loss"] = "auto"
 
 
 class ThawRecipe(Section):
@@ -100,6 +120,7 @@ class ImageRecipe(Section):
     device: str = "auto"
     precision: Precision = "auto"
     epochs: int | None = pydantic.Field(None, ge=1)  # over all stages; None is the network's own
+    budget: Annotated[float, pydantic.BeforeValidator(seconds)] | None = pydantic.Field(None, gt=0.0)
     batch_size: int = pydantic.Field(32, ge=1)
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)

@@ -55,6 +55,17 @@ def copied(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
+def figures(loss: float, accuracy: float = 0.5, macro_f1: float = 0.5) -> dict[str, float]:
+    """What `evaluate` gives."""
+    return {
+        "loss": loss,
+        "accuracy": accuracy,
+        "macro_f1": macro_f1,
+        "calibrated_loss": loss,
+        "temperature": 1.0,
+    }
+
+
 def changed(network: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
     return {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
 
@@ -156,7 +167,7 @@ def test_evaluation_changes_nothing_and_leaves_training_as_it_was(transfer: Imag
     train(task, ALL, side=28)
     before, modes = copied(task.network), [module.training for module in task.network.modules()]
     found = task.evaluate(iter([batch(8, 28), batch(4, 28)]))
-    assert set(found) == {"loss", "accuracy", "macro_f1"}
+    assert set(found) == {"loss", "accuracy", "macro_f1", "calibrated_loss", "temperature"}
     assert not changed(task.network, before) and all(modes)
     assert [module.training for module in task.network.modules()] == modes
     train(transfer, LAST)
@@ -179,17 +190,17 @@ def test_a_prediction_does_not_depend_on_the_rest_of_its_batch() -> None:
 
 
 def test_score_compares_by_the_metric_and_then_by_the_loss() -> None:
-    good, worse = {"loss": 0.2, "accuracy": 0.9, "macro_f1": 0.5}, {"loss": 0.1, "accuracy": 0.8, "macro_f1": 0.6}
-    for metric, better in [("accuracy", good), ("macro_f1", worse), ("loss", worse)]:
+    good, worse = figures(0.2, 0.9, 0.5), figures(0.1, 0.8, 0.6)
+    for metric, better in [("accuracy", good), ("macro_f1", worse), ("loss", worse), ("calibrated_loss", worse)]:
         task = make("cnn-28", stop={"metric": metric})
         assert max([good, worse], key=task.score) is better
     task = make("cnn-28", stop={"metric": "accuracy"})
-    assert task.score(good) > task.score(good | {"loss": 0.3})
+    assert task.score(good) > task.score(good | {"calibrated_loss": 0.3})
 
 
 def test_the_metric_auto_is_accuracy_only_where_many_validate(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make("cnn-28")
-    good, worse = {"loss": 0.2, "accuracy": 0.9, "macro_f1": 0.5}, {"loss": 0.1, "accuracy": 0.8, "macro_f1": 0.6}
+    good, worse = figures(0.2, 0.9, 0.5), figures(0.1, 0.8, 0.6)
     for count, better in [(999, worse), (1000, good)]:
         found = (np.full((count, 3), 1 / 3), np.zeros(count, np.int64))
         monkeypatch.setattr(image_classification, "answers", lambda *given, found=found: found)
@@ -283,7 +294,7 @@ def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path, monkeypatch: py
 
     def evaluate(found: Iterator[Batch]) -> dict[str, float]:
         seen.append(copied(task.network))
-        return {"loss": [0.9, 0.5, 0.7, 0.5, 0.8][len(seen) - 1], "accuracy": 0.5, "macro_f1": 0.5}
+        return figures([0.9, 0.5, 0.7, 0.5, 0.8][len(seen) - 1])
 
     monkeypatch.setattr(task, "evaluate", evaluate)
     position, checkpoints = run(task, tmp_path, batches(), epochs=5)
@@ -301,7 +312,7 @@ def test_a_stage_ends_when_patience_does(
     patience: int, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, losses = make("cnn-28"), iter([0.9, 0.8, 0.8, 0.7, 0.75, 0.9, 0.6, 0.7, 0.7])
-    monkeypatch.setattr(task, "evaluate", lambda found: {"loss": next(losses), "accuracy": 0.5, "macro_f1": 0.5})
+    monkeypatch.setattr(task, "evaluate", lambda found: figures(next(losses)))
     position, _ = run(task, tmp_path, batches(), epochs=9, patience=patience)
     assert len(position.history) == epochs == position.epochs_done
 
