@@ -21,6 +21,8 @@ def fingerprint(run: Path) -> dict[str, Any]:
     """All that must not depend on a stop: weights, figures, the log; times left out."""
     card, _ = load_model(run / "model.safetensors")
     metrics = json.loads((run / "metrics.json").read_text()) | {"seconds": None}
+    if "plan" in metrics:  # its seconds are measured
+        metrics["plan"] = [(each["name"], each["cut"], each["kept"]) for each in metrics["plan"]["stages"]]
     lines = [json.loads(line) | {"seconds": None} for line in (run / "log.jsonl").read_text().splitlines()]
     predictions = hashlib.sha256((run / "predictions.csv").read_bytes()).hexdigest()
     return {"weights": card.tensors_sha256, "metrics": metrics, "log": lines, "predictions": predictions}

@@ -52,10 +52,11 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         UsageError: the time does not reach for anything.
     """
     began, recipe = time.monotonic(), found.recipe
-    count, notes = _views(recipe)
+    layers = len(body_layers(task.network))
+    count, notes = _views(recipe, head_only=all(not stage.share for stage in stages(recipe, layers=layers)))
     front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh, recipe.seed))
     keeps = recipe.frozen.keep and not recipe.augment.mixup
-    wanted = stages(recipe, layers=len(body_layers(task.network)), fits=keeps and _head_fits(front))
+    wanted = stages(recipe, layers=layers, fits=keeps and _head_fits(front))
     cuts = _cuts(front, wanted)
     _require_linear(front, wanted, cuts)
     distinct = {cut.name: cut for cut in cuts.values() if cut is not None}
@@ -106,7 +107,7 @@ def _within(
 _ENGINES: Mapping[infer.Engine, str] = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 
 
-def _views(recipe: ImageRecipe) -> tuple[int, list[str]]:
+def _views(recipe: ImageRecipe, *, head_only: bool) -> tuple[int, list[str]]:
     """How many views of an image are kept, and what to say of it."""
     asked, augment = recipe.frozen.views, recipe.augment
     notes = []
@@ -122,7 +123,8 @@ def _views(recipe: ImageRecipe) -> tuple[int, list[str]]:
         return asked or _DRAWN, notes
     if asked is not None and asked > 2:
         notes.append(f"frozen.views={asked} has nothing to draw but flips: two views are kept.")
-    return min(asked or 2, 2), notes
+    # A linear head on mirror images as well validated no better (docs/log.md); layers that thaw need them.
+    return min(asked or (1 if head_only else 2), 2), notes
 
 
 def _words(front: Frontier, decided: plan.Plan) -> str:
@@ -132,7 +134,7 @@ def _words(front: Frontier, decided: plan.Plan) -> str:
     if not views.recipe.changes:
         return "one view of each image, itself"
     if views.count == 1 and not views.refresh:
-        return "one view of each image, itself: what augment asks for is not drawn where activations are kept"
+        return "one view of each image, itself; frozen.views=2 keeps a changed one as well"
     if views.flips_only:
         return "two views of each training image, itself and its mirror image"
     fresh = f", {views.refresh:.0%} of the images with a new one each epoch" if views.refresh else ""

@@ -6,49 +6,40 @@ goes on where it was, and a training run after it finds what it needs. The test 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 
 from layerwise.config import build, merge
 from layerwise.console import Show
 from layerwise.data.augment import AugmentRecipe
-from layerwise.data.decode import Preprocess
-from layerwise.data.images import ImageSource, find_images
 from layerwise.data.pixels import build_pixels, default_cache
-from layerwise.data.split import split
 from layerwise.device import Device, pick
 from layerwise.engine.solve import cross_validate
-from layerwise.errors import DataError, LayerwiseError, TrainingError, UsageError
+from layerwise.errors import LayerwiseError, TrainingError, UsageError
 from layerwise.frozen import infer
 from layerwise.frozen.batches import Kept, keep
 from layerwise.frozen.cuts import Cut
 from layerwise.frozen.views import Views
 from layerwise.metrics import scores
 from layerwise.metrics.intervals import interval, wilson
-from layerwise.models import MODELS, backbone_preprocess, build_model, find_model
+from layerwise.models import MODELS, build_model, find_model
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.image_classification import ImageClassification
-from layerwise.tasks.image_data import ImageData, judged, targets_of
+from layerwise.tasks.image_data import ImageData
 from layerwise.tasks.image_frozen import Frontier
+from layerwise.tasks.image_sample import Sample, draw_sample, look_of
 from layerwise.tasks.recipe import ImageRecipe
 
-SAMPLE = 1000  # images: accuracy is then known to about two points
 FOLDS = 5
 _BATCH = 32
 _SHOWN = 3  # reasons in one message
-# Every image is opened once; what it is shrunk to does not matter.
-_LOOK = Preprocess(height=64, width=64, resize="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
-
 # Thousand million multiply-adds for an image of the network's own size: the cheap ones come first.
 COST: Mapping[str, float] = MappingProxyType(
     {
@@ -172,30 +163,6 @@ class Screening:
         }
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """The images that every network sees.
-
-    Args:
-        source: what is decoded: the sample, or all images where they are few, so that training finds them decoded.
-        examples: of that source, the sample marked as the part "train".
-        targets: (N,) class numbers of that source.
-        usable: images that the sample was drawn from.
-        left_out: images of the reported part.
-    """
-
-    source: ImageSource
-    examples: pl.DataFrame
-    targets: NDArray[np.int64]
-    usable: int
-    left_out: int
-    notes: tuple[str, ...]
-
-    @property
-    def images(self) -> int:
-        return int((self.examples["split"] == "train").sum())
-
-
 def screen(data: Any, values: Mapping[str, Any], models: Sequence[str] | None, show: Show) -> Screening:
     """Try pretrained networks on data, the cheap ones first; none that fails stops the others.
 
@@ -214,7 +181,7 @@ def screen(data: Any, values: Mapping[str, Any], models: Sequence[str] | None, s
     asked = build(ImageRecipe, values)
     names = _names(asked, models)
     device = pick(asked.device, asked.precision)
-    sample = _draw(data, asked, names[0], show)
+    sample = draw_sample(data, asked, names[0], show)
     for line in (_overview(sample, asked.seed), *sample.notes):
         show.say(line)
     results: list[Screened] = []
@@ -252,74 +219,11 @@ def _names(asked: ImageRecipe, models: Sequence[str] | None) -> list[str]:
     if not names:
         raise UsageError("There is no network to screen.", expected="names, as in --models efficientnet_lite0,resnet50")
     for name in names:
-        _look(name, asked)  # says at once where a network has no pretrained weights
+        look_of(name, asked)  # says at once where a network has no pretrained weights
     return sorted(names, key=lambda name: COST.get(name, math.inf))
 
 
-def _look(name: str, asked: ImageRecipe) -> Preprocess:
-    """What training would feed the network."""
-    values = dict(backbone_preprocess(name))
-    if asked.data.normalise not in (None, "pretrained"):
-        raise UsageError(
-            f"Screening feeds networks what they were trained on, and data.normalise is {asked.data.normalise}.",
-            fix="Leave it out.",
-        )
-    if asked.data.size is not None:
-        values |= {"height": asked.data.size, "width": asked.data.size}
-    if asked.data.resize is not None:
-        values |= {"resize": asked.data.resize}
-    return build(Preprocess, values)
-
-
-def _draw(data: Any, asked: ImageRecipe, first: str, show: Show) -> _Sample:
-    """The sample, from the parts that training would make with the same seed."""
-    source = find_images(data, image=asked.data.image, label=asked.data.label)
-    few = len(source) <= 2 * SAMPLE
-    with show.bar("reading images", len(source)) as advance:
-        look = _look(first, asked) if few else _LOOK
-        store = build_pixels(source, look, cache=default_cache(), advance=advance)
-    examples, notes = split(judged(source, store), asked.split, seed=asked.seed)
-    pool = _pool(examples)
-    rows = _spread(pool, asked.seed)
-    if pool.height and max(np.bincount(targets_of(examples, source.classes)[rows])) < 2:
-        raise DataError(
-            f"No class has two images among the {len(rows)} that are screened on.",
-            expected="two images of a class, one to learn from and one to check",
-        )
-    left_out = examples.filter(pl.col("split") == "test").height
-    chosen = np.isin(np.arange(len(source)), rows)
-    examples = examples.with_columns(split=pl.when(pl.Series(chosen)).then(pl.lit("train")))
-    if not few:
-        examples = examples[rows].with_columns(id=pl.arange(len(rows), dtype=pl.UInt32))
-        source = replace(
-            source,
-            table=source.table[rows].with_columns(id=examples["id"]),
-            arrays=None if source.arrays is None else source.arrays[rows],
-            files=tuple(source.files[row] for row in rows) if source.files else (),
-        )
-    return _Sample(source, examples, targets_of(examples, source.classes), pool.height, left_out, source.notes + notes)
-
-
-def _pool(examples: pl.DataFrame) -> pl.DataFrame:
-    """Labelled images that are not reported on, byte-identical ones once: two folds must not share an image."""
-    test = examples.filter(pl.col("split") == "test").select("hash")
-    usable = examples.filter(pl.col("split").is_in(["train", "valid"]) & pl.col("label").is_not_null())
-    return usable.join(test, on="hash", how="anti").sort("hash", "label", "id").unique("hash", keep="first")
-
-
-def _spread(pool: pl.DataFrame, seed: int) -> NDArray[np.int64]:
-    """Rows of at most 1,000 images, each class in its share: which ones follows from the seed and their content."""
-    ranked: list[tuple[float, bytes, int]] = []
-    for _, part in pool.group_by("label"):
-        drawn = sorted(
-            (hashlib.sha256(f"screen:{seed}:{content}".encode()).digest(), row)
-            for row, content in part.select("id", "hash").iter_rows()
-        )
-        ranked += [((place + 0.5) / len(drawn), digest, row) for place, (digest, row) in enumerate(drawn)]
-    return np.array(sorted(row for _, _, row in sorted(ranked)[:SAMPLE]), np.int64)
-
-
-def _attempt(sample: _Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Screened | Skipped:
+def _attempt(sample: Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Screened | Skipped:
     try:
         return _screened(sample, name, values, device, show)
     except LayerwiseError as error:
@@ -330,7 +234,7 @@ def _attempt(sample: _Sample, name: str, values: Mapping[str, Any], device: Devi
         return Skipped(name, f"{type(error).__name__}: {text}"[:200])
 
 
-def _screened(sample: _Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Screened:
+def _screened(sample: Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Screened:
     front = _front(sample, name, values, device, show)
     cut = front.cut(0.0)
     if cut is None:
@@ -357,11 +261,11 @@ def _screened(sample: _Sample, name: str, values: Mapping[str, Any], device: Dev
     )
 
 
-def _front(sample: _Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Frontier:
+def _front(sample: Sample, name: str, values: Mapping[str, Any], device: Device, show: Show) -> Frontier:
     """The network on the sample, the way that training sets it up."""
     entry = find_model(name)
     recipe = build(ImageRecipe, merge(merge(entry.recipe, values), {"model": name}))
-    look = _look(name, recipe)
+    look = look_of(name, recipe)
     network = build_model(
         name,
         classes=len(sample.source.classes),
@@ -392,7 +296,7 @@ def _features(front: Frontier, cut: Cut, show: Show) -> tuple[torch.Tensor, int,
     """What the network gives for the sample, (N, C); images computed now; the engine; seconds an image."""
     asked = front.found.recipe.frozen.engine
     rows, numbers = front.wanted()
-    # The engine that has begun goes on, so that nothing is computed twice.
+    # What one engine has begun it goes on with, so that nothing is computed twice.
     engines: tuple[infer.Engine, ...] = ("onnxruntime", "torch") if asked == "auto" else (asked,)
     engine = min(engines, key=lambda each: front.lacking([cut], each))
     lacking = front.lacking([cut], engine)
@@ -403,7 +307,7 @@ def _features(front: Frontier, cut: Cut, show: Show) -> tuple[torch.Tensor, int,
         lacking = front.lacking([cut], engine)
     shelf, hashes = front.shelf(cut, engine), front.found.store.hashes
     compute = front.compute([cut.name], engine, lacking)
-    with show.bar(f"{front.found.recipe.model}", lacking) as advance:
+    with show.bar(front.found.recipe.model, len(rows)) as advance:
         keep([shelf], hashes, front.views, rows, numbers, compute, advance)
     features = _pooled(front, Kept(shelf, hashes, front.views, compute).read(rows, numbers))
     seconds = _seconds(front, cut, chosen)
@@ -453,7 +357,7 @@ def _none(skipped: Sequence[Skipped]) -> TrainingError:
     )
 
 
-def _overview(sample: _Sample, seed: int) -> str:
+def _overview(sample: Sample, seed: int) -> str:
     return (
         f"Screening on {sample.images:,} of {sample.usable:,} images of {len(sample.source.classes)} classes. The "
         f"{sample.left_out:,} images of the part {sample.source.held_out} are left out, so that train with the same "

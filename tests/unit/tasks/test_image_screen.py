@@ -16,7 +16,7 @@ from layerwise.console import Silent
 from layerwise.errors import DataError, TrainingError, UsageError
 from layerwise.frozen import infer
 from layerwise.models import MODELS, build_model, find_model
-from layerwise.tasks import image_data, image_screen
+from layerwise.tasks import image_data, image_sample, image_screen
 from layerwise.tasks.image_data import ids_of
 from layerwise.tasks.image_screen import COST, Screened, Screening, Skipped, screen
 from layerwise_tests import images
@@ -139,28 +139,28 @@ def table(counts: dict[str, int], repeats: int = 1) -> pl.DataFrame:
 
 def test_a_large_set_is_sampled_by_class_and_by_content() -> None:
     examples = table({"a": 3000, "b": 900, "c": 100})
-    pool = image_screen._pool(examples)
-    rows = image_screen._spread(pool, seed=0)
+    pool = image_sample._pool(examples)
+    rows = image_sample._spread(pool, seed=0)
     assert len(rows) == 1000 and (np.diff(rows) > 0).all()
     drawn = examples[rows]
     assert dict(drawn.group_by("label").len().iter_rows()) == {"a": 750, "b": 225, "c": 25}
     shuffled = examples.sample(fraction=1.0, shuffle=True, seed=1).with_columns(id=pl.arange(4000))
-    again = image_screen._spread(image_screen._pool(shuffled), seed=0)
+    again = image_sample._spread(image_sample._pool(shuffled), seed=0)
     assert set(shuffled[again]["hash"]) == set(drawn["hash"])
-    assert set(examples[image_screen._spread(pool, seed=1)]["hash"]) != set(drawn["hash"])
+    assert set(examples[image_sample._spread(pool, seed=1)]["hash"]) != set(drawn["hash"])
 
 
 def test_byte_identical_images_are_taken_once_and_never_when_one_is_reported_on() -> None:
     examples = table({"a": 10, "b": 10}, repeats=2)
     reported = pl.Series(["test" if content in ("a0", "b0") else None for content in examples["hash"]])
     examples = examples.with_columns(split=pl.when(pl.col("id") < 20).then(reported).otherwise(None).fill_null("train"))
-    rows = image_screen._spread(image_screen._pool(examples), seed=0)
+    rows = image_sample._spread(image_sample._pool(examples), seed=0)
     assert sorted(examples[rows]["hash"]) == sorted({*examples["hash"]} - {"a0", "b0"})
 
 
 def test_of_a_large_set_only_the_sample_is_decoded_for_each_network(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = images.arrays(20, side=32)
-    monkeypatch.setattr(image_screen, "SAMPLE", 24)
+    monkeypatch.setattr(image_sample, "SAMPLE", 24)
     decoded: list[int] = []
     real = image_screen.build_pixels
 
@@ -169,6 +169,7 @@ def test_of_a_large_set_only_the_sample_is_decoded_for_each_network(monkeypatch:
         return real(source, look, **rest)
 
     monkeypatch.setattr(image_screen, "build_pixels", heard)
+    monkeypatch.setattr(image_sample, "build_pixels", heard)
     found = screen((x, y), SMALL, [LITE0], Silent())
     assert decoded == [60, 24] and found.images == 24 and found.usable == 54
     assert found.best.accuracy > 0.6  # images and labels still belong together
