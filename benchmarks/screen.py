@@ -78,6 +78,7 @@ def screened(data: Path, names: Sequence[str], place: Path) -> float:
         )
     for row in found.found["skipped"]:
         print(f"  {row['name']}: skipped, {row['reason']}")
+    print(end="", flush=True)
     return took
 
 
@@ -106,7 +107,9 @@ def main(words: list[str]) -> None:
                 flush=True,
             )
         cold = screened(given.data, names, place / "cold")
+        print(
+            f"forward passes alone {forward:.1f} s; screen {cold:.1f} s, {cold / forward:.2f} times (at most {LIMIT})"
+        )
         warm = screened(given.data, names, place / "warm")
     loads = f"load {before:.1f} before, {os.getloadavg()[0]:.1f} after, of {os.cpu_count()} cores"
-    print(f"forward passes alone {forward:.1f} s; screen {cold:.1f} s, {cold / forward:.2f} times (at most {LIMIT})")
     print(f"screened again {warm:.1f} s, {warm / forward:.2f} times; {loads}")

@@ -59,6 +59,9 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
 
+_INTERRUPTED = 130  # what the parser makes of Ctrl-C
+
+
 def main() -> None:
     """Entry point of the `layerwise` command."""
     sys.exit(call(sys.argv[1:]))
@@ -72,7 +75,9 @@ def call(words: list[str]) -> int:
         return _failed(str(error), error.exit_code, words)
     except KeyboardInterrupt:
         return _failed("Stopped.", 1, words)
-    except SystemExit as stop:  # how the parser ends: 0 after --help, 2 after words it does not know
+    except SystemExit as stop:  # how the parser ends: 0 after --help, 2 after words it does not know, 130 at Ctrl-C
+        if stop.code == _INTERRUPTED:
+            return _failed("Stopped.", 1, words)
         if stop.code and "--json" in words:
             print(json.dumps({"error": "The words of the call are wrong; see standard error.", "exit_code": stop.code}))
         return int(stop.code or 0)

@@ -5,6 +5,7 @@ Shapes: N rows, D features, C classes.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from layerwise.errors import DataError, Diverged
 # flowers, ants and bees (50 to 640 rows), and 0.3, 0.1 and 0.04 for 500, 2,000 and 8,000 images of CIFAR-10: where
 # classes are clear it hardly depends on the number of rows, elsewhere it falls with it.
 DECAYS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+
+# Multiply-adds of a product that one thread does in milliseconds. More threads would wait for one another: with other
+# work on the machine a fit took 7 s in place of 0.2.
+_SMALL = 20_000_000
 
 # The one to take where nothing can be tried.
 DECAY = 0.03
@@ -244,17 +249,29 @@ def _minimum(
     values = coordinates.into(start)
     shape = values.shape
     values[:, :-1][:, (rows == 0).all(0).cpu().numpy()] = 0.0  # no gradient would move these
-    found = minimize(
-        _objective(rows, wanted, decay, shape),
-        values.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": iterations, "gtol": 1e-5, "ftol": 1e-9},
-    )
+    with _threads(1 if rows.numel() * shape[0] < _SMALL else torch.get_num_threads()):
+        found = minimize(
+            _objective(rows, wanted, decay, shape),
+            values.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": iterations, "gtol": 1e-5, "ftol": 1e-9},
+        )
     solution = coordinates.back(torch.from_numpy(found.x).view(shape).to(features.device))
     if not (np.isfinite(found.fun) and all(bool(each.isfinite().all()) for each in (solution.weight, solution.bias))):
         raise Diverged("The classifier that L-BFGS came to is not finite.", fix=_BROKEN)
     return solution, float(found.fun), int(found.nfev)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within it, torch computes with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _with_float64(features: Tensor) -> Tensor:

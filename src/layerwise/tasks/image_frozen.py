@@ -111,6 +111,10 @@ class Frontier:
 
         return activations
 
+    def forget_runs(self) -> None:
+        """Give back the memory of what computes activations; it is made again if it is needed again."""
+        self._runs.clear()
+
     def shelf(self, cut: Cut, engine: str) -> Shelf:
         """Where the activations at a cut are kept."""
         if (cut.name, engine) not in self._shelves:
@@ -222,3 +226,4 @@ class Frozen:
             compute = self.frontier.compute(list(cuts), self.engine, lacking)
             with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
                 keep(shelves, self.frontier.found.store.hashes, self.frontier.views, rows, numbers, compute, advance)
+            self.frontier.forget_runs()

@@ -30,6 +30,8 @@ from layerwise.tasks.image_data import ImageData, ids_of
 from layerwise.tasks.image_frozen import Frontier, Frozen
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
+_REFRESH = 0.25  # of the time of an epoch's steps, that drawing views anew may take
+_SHARES = (0.1, 0.25, 0.5)  # of the images; few, so that runs whose rates differ a little choose the same
 _DRAWN = 4  # views of an image where augmentation draws them
 _REPEATS, _REPEAT_SECONDS = 3, 1.0  # timed steps, after one that is not; no more once these seconds are over
 # What a full fit of the head takes, about: evaluations, and arithmetic a second.
@@ -54,7 +56,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     began, recipe = time.monotonic(), found.recipe
     layers = len(body_layers(task.network))
     count, notes = _views(recipe, head_only=all(not stage.share for stage in stages(recipe, layers=layers)))
-    front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh, recipe.seed))
+    front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh or 0.0, recipe.seed))
     keeps = recipe.frozen.keep and not recipe.augment.mixup
     wanted = stages(recipe, layers=layers, fits=keeps and _head_fits(front))
     cuts = _cuts(front, wanted)
@@ -62,8 +64,10 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     distinct = {cut.name: cut for cut in cuts.values() if cut is not None}
     engine, chosen, lacking = _engine(front, list(distinct.values()), keeps, _passes(front, wanted, keeps))
     rates = _Rates(front, cuts, chosen, engine)
-    begins = itertools.accumulate((stage.epochs for stage in wanted), initial=0)
-    facts = [rates.facts(stage, first, keeps) for first, stage in zip(begins, wanted, strict=False)]
+    facts = [rates.facts(stage, keeps) for stage in wanted]
+    if recipe.frozen.refresh is None and count > 1 and not front.views.flips_only:
+        front.views = replace(front.views, refresh=_affordable(facts))
+    facts = _with_drawn(front, facts)
     amounts = plan.Amounts(
         train=len(front.train),
         valid=len(front.valid),
@@ -78,8 +82,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     if left is not None and not recipe.stages:
         decided, given_up = _within(decided, facts, left - amounts.setup, recipe)
         notes += given_up
-        count = decided.amounts.views
-        front.views = replace(front.views, count=count)
+        front.views = replace(front.views, count=decided.amounts.views)
     notes += [note for note in (front.net.note, chosen.note if chosen else None) if note]
     notes += [
         f"The stage {stage.name} trains step by step: nothing is kept that its head could be fitted to in one piece."
@@ -89,7 +92,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     words = {"engine": _ENGINES[engine], "views": _words(front, decided), "place": front.where()}
     for line in [*plan.lines(decided, **words), *notes]:
         show.say(line)
-    return Frozen(front, _settled(recipe, wanted, decided, engine, count), cuts, decided, engine)
+    return Frozen(front, _settled(recipe, wanted, decided, engine, front.views.refresh), cuts, decided, engine)
 
 
 def _within(
@@ -133,7 +136,7 @@ def _words(front: Frontier, decided: plan.Plan) -> str:
         return "each picture is drawn anew each epoch"
     if not views.recipe.changes:
         return "one view of each image, itself"
-    if views.count == 1 and not views.refresh:
+    if views.count == 1 and (views.flips_only or not views.refresh):
         return "one view of each image, itself; frozen.views=2 keeps a changed one as well"
     if views.flips_only:
         return "two views of each training image, itself and its mirror image"
@@ -228,8 +231,8 @@ class _Rates:
         self._values = {name: value.clone() for name, value in zip(names, values, strict=True)}
         self._prefix = chosen.seconds_per_image if chosen else self.whole * self._deepest
 
-    def facts(self, stage: Stage, first: int, keeps: bool) -> plan.StageFacts:
-        """What a stage needs whose first epoch is the run's epoch `first`."""
+    def facts(self, stage: Stage, keeps: bool) -> plan.StageFacts:
+        """What a stage needs, without views that are drawn anew."""
         front, cut = self._front, self._cuts[stage.name]
         recipe = front.found.recipe
         with torch.random.fork_rng(devices=[]):
@@ -249,7 +252,6 @@ class _Rates:
             step=step,
             score=score,
             epoch=2 * _SAVE + (2 + _MOMENTS) * size / _SAVE_RATE,
-            drawn=0.0 if whole else _drawn(front, range(first, first + stage.epochs)),
             fit=fit / _ARITHMETIC if whole else None,
             keep=(True if whole else stage.keep) if keeps else False,
         )
@@ -286,6 +288,20 @@ def _timed(work: Callable[[], object]) -> float:
     return statistics.median(found)
 
 
+def _affordable(facts: Sequence[plan.StageFacts]) -> float:
+    """The share of the images whose view may be drawn anew each epoch, in the stages of steps."""
+    shares = [_REFRESH * each.step / each.prefix for each in facts if each.fit is None and each.prefix]
+    return max((share for share in _SHARES if share <= min(shares, default=0.0)), default=0.0)
+
+
+def _with_drawn(front: Frontier, facts: Sequence[plan.StageFacts]) -> list[plan.StageFacts]:
+    begins = itertools.accumulate((each.epochs for each in facts), initial=0)
+    return [
+        each if each.fit is not None else replace(each, drawn=_drawn(front, range(first, first + each.epochs)))
+        for first, each in zip(begins, facts, strict=False)
+    ]
+
+
 def _drawn(front: Frontier, epochs: range) -> float:
     """Views an epoch that are drawn anew in these epochs, on average, beside those that are kept from the start."""
     views = front.views
@@ -304,9 +320,10 @@ def _trains(front: Frontier, stage: Stage) -> str:
 
 
 def _settled(
-    recipe: ImageRecipe, wanted: Sequence[Stage], decided: plan.Plan, engine: infer.Engine, count: int
+    recipe: ImageRecipe, wanted: Sequence[Stage], decided: plan.Plan, engine: infer.Engine, refresh: float
 ) -> ImageRecipe:
     """The recipe with every decision in it, so that it repeats the run."""
+    count = decided.amounts.views
     settled = [
         stage.model_copy(
             update={
@@ -317,5 +334,5 @@ def _settled(
         )
         for stage, each in zip(wanted, decided.stages, strict=False)  # a budget may have left out the last ones
     ]
-    frozen = recipe.frozen.model_copy(update={"engine": engine, "views": count})
+    frozen = recipe.frozen.model_copy(update={"engine": engine, "views": count, "refresh": refresh})
     return recipe.model_copy(update={"stages": tuple(settled), "epochs": None, "frozen": frozen})

@@ -89,7 +89,8 @@ class FrozenRecipe(Section):
     # Pictures of a training image that are kept and cycled: 1 is the image itself, 2 adds its mirror image or a drawn
     # one, more are drawn. None is 1 without augmentation, 2 where only flips are asked for, else 4.
     views: int | None = pydantic.Field(None, ge=1, le=64)
-    refresh: float = pydantic.Field(0.0, ge=0.0, le=1.0)  # share of the images with a newly drawn view, each epoch
+    # Share of the images with a newly drawn view, each epoch. None: what takes a quarter of an epoch's time.
+    refresh: float | None = pydantic.Field(None, ge=0.0, le=1.0)
     disk_gb: float = pydantic.Field(10.0, gt=0.0)  # at most so much is kept for a run
     memory_gb: float = pydantic.Field(2.0, gt=0.0)  # at most so much is held at once to fit the head in one piece
     # Of activations, in training: other regularisers than noise and mixup of pictures.
