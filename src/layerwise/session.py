@@ -79,11 +79,13 @@ def run(session: Session) -> dict[str, Any]:
     """Train the stages that are left, and finish with the weights that validated best; gives `metrics.json`."""
     job, position, show = session.job, session.position, session.show
     seconds = {"prepare": time.monotonic() - session.began, "keep": 0.0}
+    spent = sum(sum(line["seconds"].values()) for line in position.history)  # of the budget, before a stop
+    deadline = None if job.deadline is None else job.deadline - spent
     state = session.state
     with wish_to_stop() as asked:
         for number in range(position.stage, len(job.stages)):
             stage, opened = job.stages[number], time.monotonic()
-            if position.best is not None and job.deadline is not None and opened > job.deadline:
+            if position.best is not None and deadline is not None and opened > deadline:
                 show.say(f"The budget is spent: the stage {stage.name} is left out.")
                 continue
             batches = job.enter(stage, show, state is not None)
@@ -94,7 +96,7 @@ def run(session: Session) -> dict[str, Any]:
             elif number == 0:  # so that a kill before the first save goes on from the same weights
                 session.checkpoints.save(job.task.state_dict(), asdict(position))
             position.begin_stage(number)
-            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds, job.deadline)
+            pace = loop.Pace(stage.name, stage.epochs, job.patience, job.save_seconds, deadline)
             with show.bar(f"stage {stage.name}", stage.epochs * batches.steps) as advance:
                 advance(position.epoch * batches.steps + position.step)
                 reports = loop.train(job.task, batches, pace, position, session.checkpoints)

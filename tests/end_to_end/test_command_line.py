@@ -269,3 +269,15 @@ def test_evaluate_refuses_classes_that_the_model_does_not_know(
     shutil.copytree(here / "flat", tmp_path / "data" / "disc")
     assert call(["evaluate", "run", str(tmp_path / "data")]) == 2
     assert "circle" in (said := capsys.readouterr().err) and "disc, square, stripes" in said
+
+
+def test_ctrl_c_in_any_verb_is_a_failure_that_says_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*given: object, **words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerwise.api.inspect", stop)
+    assert call(["inspect", "photos", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"error": "Stopped.", "exit_code": 1} and "Stopped." in shown.err

@@ -14,11 +14,14 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import layerwise
 from layerwise import api
 from layerwise.console import Silent
 from layerwise.data.loader import Batch
+from layerwise.device import Device
+from layerwise.tasks import image_classification
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise_tests import images
 
@@ -56,7 +59,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> layerwise.Run
 def fed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """Inputs of the network, image by image, in the order in which they come."""
     seen: list[torch.Tensor] = []
-    step, predict = ImageClassification.train_step, ImageClassification.predict
+    step, answers = ImageClassification.train_step, image_classification.answers
 
     def watched_step(self: ImageClassification, batch: Batch) -> Any:
         seen.extend(batch.inputs.clone())
@@ -67,11 +70,11 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
             seen.extend(batch.inputs.clone())
             yield batch
 
-    def watched_predict(self: ImageClassification, batches: Iterator[Batch], temperature: float = 1.0) -> Any:
-        return predict(self, watched(batches), temperature)
+    def watched_answers(network: nn.Module, batches: Iterator[Batch], device: Device, temperature: float) -> Any:
+        return answers(network, watched(batches), device, temperature)
 
     monkeypatch.setattr(ImageClassification, "train_step", watched_step)
-    monkeypatch.setattr(ImageClassification, "predict", watched_predict)
+    monkeypatch.setattr(image_classification, "answers", watched_answers)
     return seen
 
 

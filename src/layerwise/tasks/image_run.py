@@ -22,7 +22,7 @@ from layerwise.data.images import find_images
 from layerwise.data.pixels import decode_batch
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
-from layerwise.errors import BadImage, DataError, UsageError
+from layerwise.errors import BadImage, DataError, RecipeError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
@@ -37,6 +37,8 @@ from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
 _THUMBNAIL = 128
+# Of a budget: the share that the reported part takes of a network from scratch, and seconds of the files of the end.
+_FINISH, _FILES = 0.03, 2.0
 _GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
 
@@ -70,24 +72,25 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
     for note in (_overview(found, device), *found.notes):
         show.say(note)
-    deadline = None if recipe.budget is None else began + recipe.budget
-    left = None if deadline is None else deadline - time.monotonic()
+    left = None if recipe.budget is None else began + recipe.budget - time.monotonic()
     enter: Callable[[Stage, Show, bool], Batches]
     if pretrained:
         frozen = freeze(found, task, device, left, show)
         recipe, enter, promised = frozen.recipe, frozen.enter, frozen.plan.record()
+        finish = frozen.plan.amounts.finish
     else:
         recipe, enter, promised = *_whole(found, task, device, left, show), None
+        finish = _FINISH * (recipe.budget or 0.0)
     return Job(
         recipe=recipe,
         task=task,
-        stages=recipe.stages,
+        stages=recipe.stages or stages(recipe, layers=0),
         enter=enter,
         examples=found.examples,
         card=_card(found, device),
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        deadline=deadline,
+        deadline=None if recipe.budget is None else began + recipe.budget - finish - _FILES,
         finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, promised),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
     )
@@ -99,9 +102,15 @@ def _whole(
     """A network that starts random: its stages, and how it enters one, from the pictures."""
     recipe, batches = found.recipe, found.batches(device)
     wanted = stages(recipe, layers=0)
+    if fitted := [stage.name for stage in wanted if stage.solver == "lbfgs"]:
+        raise RecipeError(
+            f'The stage "{fitted[0]}" has the solver lbfgs, and no part of this network is frozen.',
+            expected="a network with ImageNet weights for that solver",
+            fix='Give the stage solver = "steps".',
+        )
     if left is not None and not recipe.stages:
         wanted = (whole_epochs(found, task, batches, wanted[0], left, show),)
-    recipe = recipe.model_copy(update={"stages": wanted, "epochs": None})
+        recipe = recipe.model_copy(update={"stages": wanted, "epochs": None})
 
     def enter(stage: Stage, show: Show, resumed: bool) -> Batches:
         begin(task, stage, batches, recipe, show, resumed=resumed)

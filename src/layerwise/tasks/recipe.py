@@ -12,7 +12,6 @@ from layerwise.config import Section
 from layerwise.data.augment import AugmentRecipe
 from layerwise.data.split import SplitRecipe
 from layerwise.device import Precision
-from layerwise.engine.solve import DECAYS
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import RecipeError
 from layerwise.frozen.form import Dtype
@@ -60,7 +59,7 @@ class StopRecipe(Section):
 class ThawRecipe(Section):
     """Which layers of a pretrained body train, and when. A plain word, as in `thaw=full`, is its mode."""
 
-    # none: the head only; auto: then the last fifth of the layers; full: in the end all of them.
+    # none: the head only; auto: then the last third of the layers; full: in the end all of them.
     mode: Literal["none", "auto", "full"] = "auto"
     share: float | None = pydantic.Field(None, ge=0.0, le=1.0)  # of the body's layers, counted from the last
     last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
@@ -142,9 +141,13 @@ class ImageRecipe(Section):
 # Head first; then, at a lower rate, the last of the body's layers. Parts of the epochs, factors on the rate, shares.
 _THAW = {
     "none": (("head", 1.0, 1.0, 0.0),),
-    "auto": (("head", 0.4, 1.0, 0.0), ("last", 0.6, 0.04, 0.2)),
+    "auto": (("head", 0.4, 1.0, 0.0), ("last", 0.6, 0.04, 1 / 3)),
     "full": (("head", 0.4, 1.0, 0.0), ("last", 0.3, 0.04, 0.3), ("all", 0.3, 0.01, 1.0)),
 }
+
+
+# Of the head at different penalties: the best on validation among many would be the luckiest.
+_FITS = 4
 
 
 def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Stage, ...]:
@@ -178,7 +181,7 @@ def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Sta
         left -= epochs
         if epochs:
             solver: Solver = "lbfgs" if fits and share == 0 else "steps"
-            epochs = min(epochs, len(DECAYS)) if solver == "lbfgs" else epochs
+            epochs = min(epochs, _FITS) if solver == "lbfgs" else epochs
             parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share, solver=solver))
     return tuple(parts)
 

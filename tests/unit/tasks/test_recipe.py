@@ -32,7 +32,7 @@ def test_stages_share_out_the_epochs_and_thaw_ever_more_at_ever_lower_rates(thaw
 
 def test_a_head_that_fits_in_one_piece_is_solved_and_never_longer_than_the_path_of_decays() -> None:
     assert [stage.solver for stage in shapes("auto", 10, fits=True)] == ["lbfgs", "steps"]
-    assert shapes("none", 100, fits=True)[0].epochs == len(DECAYS)
+    assert shapes("none", 100, fits=True)[0].epochs == shapes("none", None, fits=True)[0].epochs <= len(DECAYS)
 
 
 @pytest.mark.parametrize("thaw", [{"share": 0.1}, {"last_layers": 10}])
