@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -34,6 +34,9 @@ _SMALL = 20_000_000
 # The one to take where nothing can be tried.
 DECAY = 0.03
 
+_ROWS = 2000  # that a decay is found on: it hangs little on their number
+_LEAST = 1e-12  # a probability that counts as none
+
 
 @final
 class Solver:
@@ -43,16 +46,17 @@ class Solver:
 
     Args:
         linear: (B, D) -> (B, C), with a bias; changed by each call.
-        decays: the path.
+        decays: the path; none for the one that `best_decay` finds at the first call.
         label_smoothing: 0 to below 1.
         iterations: at most, each call.
+        seed: of the folds that a decay is found with.
 
     Example:
         >>> linear = nn.Linear(2, 2)
         >>> solver = Solver(linear)
         >>> solver.decay
         1.0
-        >>> objective = solver(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+        >>> objective = solver(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 1]), np.arange(2))
         >>> solver.decay
         0.3
     """
@@ -64,26 +68,36 @@ class Solver:
         decays: tuple[float, ...] = DECAYS,
         label_smoothing: float = 0.0,
         iterations: int = 100,
+        seed: int = 0,
     ) -> None:
-        self._linear, self._decays, self._done = linear, decays, 0
+        self._linear, self._decays, self._done, self._seed = linear, decays, 0, seed
         self._label_smoothing, self._iterations = label_smoothing, iterations
 
     @property
     def steps(self) -> int:
         """Calls until the path is at its end."""
-        return len(self._decays)
+        return max(1, len(self._decays))
 
     @property
     def decay(self) -> float:
         """Of the next call; the last one stays."""
-        return self._decays[min(self._done, len(self._decays) - 1)]
+        return self._decays[min(self._done, len(self._decays) - 1)] if self._decays else DECAY
 
-    def __call__(self, features: Tensor, targets: Tensor) -> float:
+    def __call__(self, features: Tensor, targets: Tensor, images: NDArray[np.int64]) -> float:
         """Fit to features (N, D) and targets as `fit` takes them; returns what `fit` minimised.
+
+        Args:
+            features: (N, D).
+            targets: (N,) int64 classes.
+            images: (N,) what each row is a view of: a decay is found on one view of each.
 
         Raises:
             Diverged: as `fit` does; the layer is as it was.
         """
+        if not self._decays:
+            rows = torch.from_numpy(np.unique(images, return_index=True)[1]).to(features.device)
+            classes = self._linear.out_features
+            self._decays = (best_decay(features[rows], targets[rows], classes=classes, seed=self._seed),)
         objective, _ = fit(
             self._linear,
             features,
@@ -94,6 +108,11 @@ class Solver:
         )
         self._done += 1
         return objective
+
+    @property
+    def last(self) -> float:
+        """The decay of the last call."""
+        return self._decays[min(self._done, len(self._decays)) - 1]
 
     def state_dict(self) -> dict[str, Any]:
         """How far along the path it is; the weights themselves are the network's."""
@@ -148,7 +167,7 @@ def fit(
         features = _with_float64(features)
         start = _Classifier(linear.weight.to(features.device), linear.bias.to(features.device))
         wanted = _rows(targets.to(features.device), linear.out_features, label_smoothing)
-        found, objective, evaluations = _minimum(start, features, wanted, decay, iterations)
+        ((found, objective, evaluations),) = _minima(start, features, wanted, (decay,), iterations)
         linear.weight.copy_(found.weight)
         linear.bias.copy_(found.bias)
     return objective, evaluations
@@ -179,16 +198,48 @@ def cross_validate(
         >>> cross_validate(features, torch.tensor([0, 0, 0, 1, 1, 1]), classes=2, seed=0, folds=3).argmax(1)
         array([0, 0, 0, 1, 1, 1])
     """
-    probabilities = np.zeros((len(targets), classes))
+    probabilities: NDArray[np.float64] = _cross_validated(features, targets, classes, seed, folds, (decay,))[0]
+    return probabilities
+
+
+def _cross_validated(
+    features: Tensor, targets: Tensor, classes: int, seed: int, folds: int, decays: Sequence[float]
+) -> NDArray[np.float64]:
+    """Probabilities (len(decays), N, C); each fold goes along the path of decays."""
+    probabilities = np.zeros((len(decays), len(targets), classes))
     with torch.no_grad():
         features, targets = _with_float64(features), targets.cpu()
         start = _Classifier(features.new_zeros((classes, features.shape[1])), features.new_zeros(classes))
         for fitted, left in _folds(targets.numpy(), folds, seed):
             rows = _rows(targets[fitted].to(features.device), classes, 0.0)
-            found, _, _ = _minimum(start, features[fitted], rows, decay, 100)
-            logits = features[left].float() @ found.weight.T + found.bias  # (n, C)
-            probabilities[left] = logits.double().softmax(1).cpu().numpy()
+            for place, (found, _, _) in enumerate(_minima(start, features[fitted], rows, decays, 100)):
+                logits = features[left].float() @ found.weight.T + found.bias  # (n, C)
+                probabilities[place, left] = logits.double().softmax(1).cpu().numpy()
     return probabilities
+
+
+def best_decay(features: Tensor, targets: Tensor, *, classes: int, seed: int) -> float:
+    """The weight decay of `DECAYS` with the least log loss in 5-fold cross-validation.
+
+    On a few hundred rows this tells more than a tenth of them set apart: on flowers' features, 575 rows, the decay that
+    65 others chose was 1.0 in three of five folds.
+
+    Args:
+        features: (N, D), one row an image.
+        targets: (N,) int64 classes.
+        classes: C.
+        seed: of the folds.
+
+    Raises:
+        Diverged: see `fit`.
+    """
+    step = -(-len(features) // _ROWS)
+    features, targets = features[::step], targets[::step]
+    if int(targets.bincount().max()) < 2:
+        return DECAY
+    found = _cross_validated(features, targets, classes, seed, 5, DECAYS)  # (decays, N, C)
+    right = found[:, np.arange(len(targets)), targets.cpu().numpy()]  # (decays, N)
+    return DECAYS[int(np.log(np.maximum(right, _LEAST)).mean(1).argmax())]
 
 
 def _folds(targets: NDArray[np.int64], folds: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -242,25 +293,30 @@ class _Coordinates:
         return _Classifier(weight.float(), (bias - weight @ self.mean).float())
 
 
-def _minimum(
-    start: _Classifier, features: Tensor, wanted: Tensor, decay: float, iterations: int
-) -> tuple[_Classifier, float, int]:
+def _minima(
+    start: _Classifier, features: Tensor, wanted: Tensor, decays: Sequence[float], iterations: int
+) -> Iterator[tuple[_Classifier, float, int]]:
+    """For each decay the classifier, what was reached, and how often it was computed; each from the one before."""
     coordinates, rows = _standardised(features)
     values = coordinates.into(start)
     shape = values.shape
     values[:, :-1][:, (rows == 0).all(0).cpu().numpy()] = 0.0  # no gradient would move these
-    with _threads(1 if rows.numel() * shape[0] < _SMALL else torch.get_num_threads()):
-        found = minimize(
-            _objective(rows, wanted, decay, shape),
-            values.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": iterations, "gtol": 1e-5, "ftol": 1e-9},
-        )
-    solution = coordinates.back(torch.from_numpy(found.x).view(shape).to(features.device))
-    if not (np.isfinite(found.fun) and all(bool(each.isfinite().all()) for each in (solution.weight, solution.bias))):
-        raise Diverged("The classifier that L-BFGS came to is not finite.", fix=_BROKEN)
-    return solution, float(found.fun), int(found.nfev)
+    begin = values.ravel()
+    for decay in decays:
+        with _threads(1 if rows.numel() * shape[0] < _SMALL else torch.get_num_threads()):
+            found = minimize(
+                _objective(rows, wanted, decay, shape),
+                begin,
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": iterations, "gtol": 1e-5, "ftol": 1e-9},
+            )
+        begin = found.x
+        solution = coordinates.back(torch.from_numpy(found.x).view(shape).to(features.device))
+        finite = all(bool(each.isfinite().all()) for each in (solution.weight, solution.bias))
+        if not (np.isfinite(found.fun) and finite):
+            raise Diverged("The classifier that L-BFGS came to is not finite.", fix=_BROKEN)
+        yield solution, float(found.fun), int(found.nfev)
 
 
 @contextlib.contextmanager

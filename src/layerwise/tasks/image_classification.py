@@ -76,7 +76,8 @@ class ImageClassification:
         self._update, self._solver = None, None
         if stage.solver == "lbfgs":
             smoothing = self._recipe.label_smoothing
-            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), label_smoothing=smoothing)
+            linear, path = _linear(self.network), decays(stage.epochs)
+            self._solver = Solver(linear, decays=path, label_smoothing=smoothing, seed=self._recipe.seed)
         else:
             groups = parameter_groups(
                 self.network, self._recipe.optimizer.norm_bias_rate, self._thawed, self._recipe.thaw.depth_rate
@@ -102,8 +103,8 @@ class ImageClassification:
     def train_step(self, batch: Batch) -> tuple[Metrics, int]:
         """Forward, cross entropy, one update; in a stage that fits the head at once, one fit."""
         if self._solver:
-            decay = self._solver.decay
-            return {"loss": self._solver(batch.inputs, batch.targets), "decay": decay}, len(batch.ids)
+            objective = self._solver(batch.inputs, batch.targets, batch.ids)
+            return {"loss": objective, "decay": self._solver.last}, len(batch.ids)
         assert self._update is not None, "begin() comes first"
         with self._device.precision():
             logits = self._tail(batch.inputs).float()  # (B, classes)
@@ -200,7 +201,9 @@ class ImageClassification:
 
 
 def decays(count: int) -> tuple[float, ...]:
-    """So many of the path's weight decays, around the one that is taken where nothing can be tried."""
+    """So many of the path's weight decays, around the middle one; none for a single one, which is then searched for."""
+    if count == 1:
+        return ()
     first = max(0, DECAYS.index(DECAY) - count // 2)
     return DECAYS[first : first + count]
 

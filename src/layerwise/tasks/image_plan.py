@@ -36,6 +36,7 @@ _DRAWN = 4  # views of an image where augmentation draws them
 _REPEATS, _REPEAT_SECONDS = 3, 1.0  # timed steps, after one that is not; no more once these seconds are over
 # What a full fit of the head takes, about: evaluations, and arithmetic a second.
 _EVALUATIONS, _ARITHMETIC = 60, 20e9
+_FOLDED = 15  # times a row that is fitted to for cross-validation, beside the fit itself
 # A save: seconds whatever its size, and bytes a second (packed, hashed, flushed, read back). Adam has two moments.
 _SAVE, _SAVE_RATE, _MOMENTS = 0.05, 150e6, 2
 
@@ -241,7 +242,8 @@ class _Rates:
         trained = [each for each in front.task.network.parameters() if each.requires_grad]
         size = sum(each.numel() * each.element_size() for each in trained)
         whole = stage.solver == "lbfgs"
-        fit = _EVALUATIONS * 4 * sum(each.numel() for each in trained) * len(front.train) * front.views.count
+        rows = len(front.train) * front.views.count + _FOLDED * min(len(front.train), 2000)
+        fit = _EVALUATIONS * 4 * sum(each.numel() for each in trained) * rows
         return plan.StageFacts(
             name=stage.name,
             trains=_trains(front, stage),

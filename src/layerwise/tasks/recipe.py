@@ -105,7 +105,8 @@ class Stage(Section):
     learning_rate: float = pydantic.Field(gt=0.0)
     # Of the body's layers, counted from the last, what part trains; 0 is the head only.
     share: float = pydantic.Field(1.0, ge=0.0, le=1.0)
-    # lbfgs fits a linear head to all kept features at once, an epoch for each strength of the penalty on its weights.
+    # lbfgs fits a linear head to all kept features at once: in one epoch with the penalty on its weights that is best
+    # in cross-validation, in several with ever weaker ones.
     solver: Solver = "steps"
     keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
@@ -146,10 +147,6 @@ _THAW = {
 }
 
 
-# Of the head at different penalties: the best on validation among many would be the luckiest.
-_FITS = 4
-
-
 def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Stage, ...]:
     """The stages that a recipe means, each with at least one epoch as long as the epochs reach.
 
@@ -181,7 +178,7 @@ def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Sta
         left -= epochs
         if epochs:
             solver: Solver = "lbfgs" if fits and share == 0 else "steps"
-            epochs = min(epochs, _FITS) if solver == "lbfgs" else epochs
+            epochs = 1 if solver == "lbfgs" else epochs
             parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share, solver=solver))
     return tuple(parts)
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor, nn
 
-from layerwise.engine.solve import DECAYS, Solver, cross_validate, fit
+from layerwise.engine.solve import DECAY, DECAYS, Solver, best_decay, cross_validate, fit
 from layerwise.errors import DataError, Diverged
 
 
@@ -175,7 +175,7 @@ def test_the_path_goes_from_strong_to_weak() -> None:
     solver = Solver(linear)
     for _ in range(solver.steps):
         decays.append(solver.decay)
-        solver(inputs, targets)
+        solver(inputs, targets, ONE_EACH[: len(inputs)])
         sizes.append(linear.weight.norm().item())
     assert tuple(decays) == DECAYS == tuple(sorted(DECAYS, reverse=True))
     assert sizes == sorted(sizes) and sizes[-1] > 2 * sizes[0]
@@ -185,7 +185,7 @@ def test_a_step_of_the_path_is_a_fit_from_where_the_one_before_ended() -> None:
     inputs, targets = problem(30, 80)
     one, other = layer(80), layer(80)
     solver = Solver(one, decays=(0.3, 0.01), label_smoothing=0.1, iterations=20)
-    reached = [solver(inputs, targets) for _ in range(2)]
+    reached = [solver(inputs, targets, ONE_EACH[: len(inputs)]) for _ in range(2)]
     expected = [
         fit(other, inputs, targets, decay=decay, label_smoothing=0.1, iterations=20)[0] for decay in (0.3, 0.01)
     ]
@@ -197,16 +197,16 @@ def test_going_on_after_a_stop_is_bit_equal() -> None:
     straight, stopped = layer(80), layer(80)
     solver = Solver(straight)
     for _ in range(4):
-        solver(inputs, targets)
+        solver(inputs, targets, ONE_EACH[: len(inputs)])
     first = Solver(stopped)
-    first(inputs, targets)
-    first(inputs, targets)
+    first(inputs, targets, ONE_EACH[: len(inputs)])
+    first(inputs, targets, ONE_EACH[: len(inputs)])
     resumed = layer(80, seed=5)
     resumed.load_state_dict(stopped.state_dict())
     second = Solver(resumed)
     second.load_state_dict(first.state_dict())
-    second(inputs, targets)
-    second(inputs, targets)
+    second(inputs, targets, ONE_EACH[: len(inputs)])
+    second(inputs, targets, ONE_EACH[: len(inputs)])
     assert torch.equal(straight.weight, resumed.weight) and torch.equal(straight.bias, resumed.bias)
     assert second.decay == solver.decay
 
@@ -256,3 +256,32 @@ def test_nothing_to_check_on_is_an_error() -> None:
     inputs, targets = problem(3, 4)
     with pytest.raises(DataError, match="two examples of a class"):
         cross_validate(inputs, targets, classes=3, seed=0)
+
+
+ONE_EACH = np.arange(1000)
+
+
+def test_a_decay_that_is_to_be_found_is_the_best_in_cross_validation() -> None:
+    inputs, targets = problem(120, 20)
+    linear = layer(20)
+    solver = Solver(linear, decays=(), seed=3)
+    solver(inputs, targets, ONE_EACH[:120])
+    assert solver.last == best_decay(inputs, targets, classes=linear.out_features, seed=3) in DECAYS
+    losses = {}
+    for decay in DECAYS:
+        found = cross_validate(inputs, targets, classes=linear.out_features, seed=3, decay=decay)
+        losses[decay] = -np.log(found[np.arange(120), targets.numpy()]).mean()
+    assert losses[solver.last] <= min(losses.values()) * 1.02  # the path begins each fit where another ended
+
+
+def test_views_of_one_image_never_stand_on_both_sides_of_a_fold() -> None:
+    """Nothing can be learnt here, so the strongest decay is best; with copies in other folds it would be the weakest."""
+    inputs, targets = torch.randn(60, 40, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    twice = Solver(layer(40), decays=(), seed=0)
+    twice(torch.cat([inputs, inputs]), torch.cat([targets, targets]), np.tile(np.arange(60), 2))
+    assert twice.last == best_decay(inputs, targets, classes=3, seed=0) == DECAYS[0]
+    assert best_decay(torch.cat([inputs, inputs]), torch.cat([targets, targets]), classes=3, seed=0) < twice.last
+
+
+def test_where_nothing_can_be_left_out_the_middle_decay_is_taken() -> None:
+    assert best_decay(torch.eye(3), torch.arange(3), classes=3, seed=0) == DECAY

@@ -464,11 +464,14 @@ def test_the_recipe_of_a_run_repeats_it_bit_for_bit_from_an_empty_cache(
 
 
 @offline
-def test_the_head_is_fitted_in_one_piece_along_a_path_of_decays(photos: Path, tmp_path: Path) -> None:
-    run(photos, tmp_path / "run", recipe(epochs=3, thaw="none"))
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_head_is_fitted_in_one_piece_once_or_along_a_path_of_decays(
+    epochs: int, photos: Path, tmp_path: Path
+) -> None:
+    run(photos, tmp_path / "run", recipe(stages=stages(HEAD | {"solver": "lbfgs", "epochs": epochs})))
     lines = log(tmp_path / "run")
     found = [line["train"]["decay"] for line in lines]
-    assert [line["stage"] for line in lines] == ["head"] * 3
+    assert [line["stage"] for line in lines] == ["head"] * epochs
     assert found == sorted(found, reverse=True) and set(np.round(found, 6)) <= set(DECAYS)
     assert not differing(tmp_path / "run")
     assert sum(file.stat().st_size for file in (tmp_path / "run" / "checkpoints").iterdir()) < 200_000
