@@ -75,9 +75,8 @@ class ImageClassification:
             parameter.requires_grad_(id(parameter) not in held)
         self._update, self._solver = None, None
         if stage.solver == "lbfgs":
-            smoothing = self._recipe.label_smoothing
-            linear, path = _linear(self.network), decays(stage.epochs)
-            self._solver = Solver(linear, decays=path, label_smoothing=smoothing, seed=self._recipe.seed)
+            # Without label smoothing: the penalty holds the weights, and both together fitted worse (docs/log.md).
+            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), seed=self._recipe.seed)
         else:
             groups = parameter_groups(
                 self.network, self._recipe.optimizer.norm_bias_rate, self._thawed, self._recipe.thaw.depth_rate

@@ -275,7 +275,7 @@ def test_a_decay_that_is_to_be_found_is_the_best_in_cross_validation() -> None:
 
 
 def test_views_of_one_image_never_stand_on_both_sides_of_a_fold() -> None:
-    """Nothing can be learnt here, so the strongest decay is best; with copies in other folds it would be the weakest."""
+    """Nothing can be learnt here, so the strongest decay is best; with copies in other folds the weakest would be."""
     inputs, targets = torch.randn(60, 40, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
     twice = Solver(layer(40), decays=(), seed=0)
     twice(torch.cat([inputs, inputs]), torch.cat([targets, targets]), np.tile(np.arange(60), 2))
