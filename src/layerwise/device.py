@@ -12,12 +12,6 @@ from layerwise.errors import UsageError, nearest
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-# Values that decay towards zero (dropped units, Adam's moments, gradients of what is learnt already) become denormals,
-# which a CPU computes in microcode, many times slower. Zero is as good. It is set on import, because a thread inherits
-# it when it is made: after the first parallel product, torch's other threads would go on without it, and a backward
-# pass took 0.39 s in place of 0.13.
-torch.set_flush_denormal(True)
-
 
 @dataclass(frozen=True)
 class Device:
@@ -60,6 +54,10 @@ def pick(name: str = "auto", precision: Precision = "auto") -> Device:
         usable = ", ".join(kind for kind, there in here.items() if there)
         raise UsageError(f'This machine has no "{name}" that PyTorch can use.', expected=f"one of: auto, {usable}")
     wanted = precision == "bfloat16" or (precision == "auto" and _native_bfloat16(device))
+    if device.type == "cpu":
+        # Values that decay towards zero (dropped units, Adam's moments) become denormals, which a CPU computes in
+        # microcode, up to 100 times slower. Zero is as good.
+        torch.set_flush_denormal(True)
     return Device(device, torch.bfloat16 if wanted else None)
 
 

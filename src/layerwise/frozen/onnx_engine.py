@@ -176,6 +176,9 @@ def _session(model: bytes) -> Session:
         options.log_severity_level = 3  # errors
         # Threads that wait in a loop take the cores from decoding and training, which run at the same time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A process's first session sets how the calling thread treats denormals, and would end torch's flushing of
+        # them: training afterwards took three times as long.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         made: Session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors derive from Exception only
         raise UsageError(f"ONNX Runtime does not take the exported prefix: {error}", fix=FIX) from error

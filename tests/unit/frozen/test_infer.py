@@ -451,3 +451,32 @@ def test_both_engines_agree_with_a_backbone_at_several_boundaries(
         ours = prefix(x)
     assert agreement(ours, torch_run(prefix, CPU)(x)) < 1e-5
     assert agreement(ours, onnx_run(prefix, x, key=name, cache=tmp_path)(x)) < 1e-4
+
+
+_FLUSHED = """
+import sys, torch
+from pathlib import Path
+from layerwise.device import pick
+from layerwise.frozen.onnx_engine import onnx_run
+from torch import nn
+
+
+class Prefix(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return (self.conv(x),)
+
+
+pick("cpu")
+onnx_run(Prefix(), torch.zeros(2, 3, 8, 8), key="k", cache=Path(sys.argv[1]))
+print((torch.full((8,), 1e-39) * 1.0).max().item())
+"""
+
+
+def test_the_first_session_of_a_process_leaves_denormals_flushed(tmp_path: Path) -> None:
+    """In a process of its own, as only the first session sets it."""
+    done = subprocess.run([sys.executable, "-c", _FLUSHED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(done.stdout.splitlines()[-1]) == 0.0
