@@ -17,13 +17,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from layerwise.api import Model, Run, load, resume, train
     from layerwise.errors import LayerwiseError
-    from layerwise.estimators import ImageClassifier
+    from layerwise.estimators import Forecaster, ImageClassifier, SequenceClassifier, TextClassifier
 
 __version__ = "0.1.0"
-__all__ = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "resume", "train"]
+__all__ = [
+    "Forecaster",
+    "ImageClassifier",
+    "LayerwiseError",
+    "Model",
+    "Run",
+    "SequenceClassifier",
+    "TextClassifier",
+    "__version__",
+    "load",
+    "resume",
+    "train",
+]
 
 _HOMES = {
-    "ImageClassifier": "layerwise.estimators",
+    **dict.fromkeys(("Forecaster", "ImageClassifier", "SequenceClassifier", "TextClassifier"), "layerwise.estimators"),
     "LayerwiseError": "layerwise.errors",
     "Model": "layerwise.api",
     "Run": "layerwise.api",

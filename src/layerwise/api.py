@@ -123,10 +123,17 @@ class Model:
         return self._model.predict(inputs, show or Silent())
 
     def evaluate(
-        self, data: Any, *, image: str | None = None, label: str | None = None, show: Show | None = None
+        self, data: Any, *, columns: Mapping[str, str] | None = None, show: Show | None = None
     ) -> dict[str, Any]:
-        """Metrics on labelled data, in the form of `metrics.json`; columns are named where the data are a table."""
-        return self._model.evaluate(data, show or Silent(), image=image, label=label).metrics
+        """Metrics on labelled data, in the form of `metrics.json`.
+
+        Args:
+            data: in any form that `train` takes.
+            columns: of a table, by what they hold (image, text, label, target, time, series), where they cannot be
+                guessed: `{"label": "species"}`.
+            show: where progress is shown; nowhere by default.
+        """
+        return self._model.evaluate(data, show or Silent(), columns or {}).metrics
 
 
 def train(
@@ -321,7 +328,9 @@ def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) 
 
     Args:
         name: "digits", scikit-learn's 1,797 handwritten digits: by EfficientNet-Lite0, frozen and then thawed, where
-            the extra `offline` is installed, else by a small network from scratch.
+            the extra `offline` is installed, else by a small network from scratch. "text": docstrings of Python's
+            standard library, by package. "sequence": the digits read row by row. "forecast": a year of airline
+            passengers from the eleven before.
         out: the run folder.
         seed: of everything random.
     """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -18,8 +19,57 @@ from layerwise.console import Silent, Terminal
 from layerwise.errors import DataError
 
 
-class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Abstract: each kind of input has a final class below it, which says its task."""
+
+    _task = ""
+
+    def __init__(
+        self,
+        model: str = "auto",
+        *,
+        epochs: int | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        recipe: Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model, self.epochs, self.seed, self.device = model, epochs, seed, device
+        self.recipe, self.out, self.verbose = recipe, out, verbose
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on inputs and labels (N,).
+
+        Nothing is kept of an earlier fit. A part is set apart by the recipe's split to choose the epoch, and one for
+        `metrics_`, so three different inputs of a class are the least.
+
+        Raises:
+            DataError: inputs and labels do not fit together, labels are no classes, or there is too little of them.
+        """
+        classes, texts = _classes(X, y)
+        self.model_, self.metrics_ = _trained(self, (X, texts), {"task": self._task})
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities (N, classes) of inputs such as `fit` takes."""
+        check_is_fitted(self, "model_")
+        table = self.model_.predict(_inputs(X))
+        return table.select(f"p:{label}" for label in self.classes_).to_numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Labels (N,) of inputs such as `fit` takes."""
+        best = self.predict_proba(X).argmax(1)  # (N,)
+        chosen: NDArray[Any] = self.classes_[best]
+        return chosen
+
+
+@final
+class ImageClassifier(_Classifier):
     """A classifier of images given as arrays; works in `clone`, `cross_val_score` and `GridSearchCV`.
+
+    Images are (N, H, W) or (N, H, W, C), values 0 to 255 or 0 to 1.
 
     Args:
         model: a name that `layerwise models` lists, or timm:NAME.
@@ -40,10 +90,65 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> cross_val_score(ImageClassifier("cnn-28", epochs=5), images, labels)     # doctest: +SKIP
     """
 
+    _task = "image-classification"
+
+
+@final
+class TextClassifier(_Classifier):
+    """A classifier of texts: a sequence of N strings. Arguments and attributes are those of `ImageClassifier`.
+
+    Args:
+        model: auto (several are tried, the best in validation is kept), or a name that `layerwise models` lists.
+        epochs: at most, of each network that is tried.
+        seed, device, recipe, out, verbose: as `ImageClassifier` has them.
+
+    Example:
+        >>> TextClassifier().fit(["so good", "so bad"] * 50, [1, 0] * 50).predict(["good"])     # doctest: +SKIP
+    """
+
+    _task = "text-classification"
+
+
+@final
+class SequenceClassifier(_Classifier):
+    """A classifier of sequences: (N, T), (N, T, C), or N arrays (T,) or (T, C) of unequal length.
+
+    Args:
+        model: auto (several are tried, the best in validation is kept), or a name that `layerwise models` lists.
+        epochs: at most, of each network that is tried.
+        seed, device, recipe, out, verbose: as `ImageClassifier` has them.
+
+    Example:
+        >>> SequenceClassifier("lstm-stack").fit(x, y).score(x_test, y_test)     # doctest: +SKIP
+    """
+
+    _task = "sequence-classification"
+
+
+@final
+class Forecaster(BaseEstimator):  # type: ignore[misc]
+    """A forecaster of one series or many.
+
+    Args:
+        horizon: steps ahead; None is one season.
+        model: auto (several are tried, the best in validation is kept), or a name that `layerwise models` lists.
+        epochs: at most, of each network that is tried.
+        seed, device, recipe, out, verbose: as `ImageClassifier` has them.
+
+    Attributes:
+        model_: the trained `layerwise.Model`.
+        metrics_: of the last steps of what `fit` was given.
+
+    Example:
+        >>> Forecaster(horizon=12).fit(np.arange(120.0)).predict().columns     # doctest: +SKIP
+        ['series', 'ds', 'step', 'forecast', 'low', 'high', 'problem']
+    """
+
     def __init__(
         self,
-        model: str = "auto",
+        horizon: int | None = None,
         *,
+        model: str = "auto",
         epochs: int | None = None,
         seed: int | None = None,
         device: str = "auto",
@@ -51,39 +156,50 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         out: str | Path | None = None,
         verbose: bool = False,
     ) -> None:
-        self.model, self.epochs, self.seed, self.device = model, epochs, seed, device
-        self.recipe, self.out, self.verbose = recipe, out, verbose
+        self.horizon, self.model, self.epochs, self.seed = horizon, model, epochs, seed
+        self.device, self.recipe, self.out, self.verbose = device, recipe, out, verbose
 
-    def fit(self, X: Any, y: Any) -> ImageClassifier:
-        """Train on images (N, H, W) or (N, H, W, C), values 0 to 255 or 0 to 1, and labels (N,).
-
-        Nothing is kept of an earlier fit. A part is set apart by the recipe's split to choose the epoch, and one for
-        `metrics_`, so three different images of a class are the least.
+    def fit(self, X: Any, y: Any = None) -> Forecaster:
+        """Train on series: a table, an array (T,) or (T, C), or arrays by name. `y` is not used.
 
         Raises:
-            DataError: images and labels do not fit together, labels are no classes, or there is too little of them.
+            DataError: the series cannot be used, or are too short.
         """
-        classes, texts = _classes(X, y)
-        given = {"model": self.model, "seed": self.seed, "device": self.device, "epochs": self.epochs}
-        values = merge(dict(self.recipe or {}), {key: value for key, value in given.items() if value not in _UNSAID})
-        with tempfile.TemporaryDirectory(prefix="layerwise-") as place:
-            out = self.out if self.out is not None else Path(place) / "run"
-            run = api.run_training((X, texts), values, None, out, Terminal() if self.verbose else Silent())
-            model = run.model(values.get("device", "auto"))
-        self.classes_, self.model_, self.metrics_ = classes, model, run.metrics
+        own = {} if self.horizon is None else {"horizon": self.horizon}
+        self.model_, self.metrics_ = _trained(self, X, {"task": "forecast", **own})
+        self._last = X
         return self
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities (N, classes) of images (N, H, W[, C])."""
+    def predict(self, X: Any = None) -> pl.DataFrame:
+        """The steps after the end of `X`, of what `fit` was given where there is none: a row a step of a series."""
         check_is_fitted(self, "model_")
-        table = self.model_.predict(np.asarray(X))
-        return table.select(f"p:{label}" for label in self.classes_).to_numpy()
+        return self.model_.predict(self._last if X is None else X)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Labels (N,) of images (N, H, W[, C])."""
-        best = self.predict_proba(X).argmax(1)  # (N,)
-        chosen: NDArray[Any] = self.classes_[best]
-        return chosen
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the MASE of the last steps of each series of `X`, so that higher is better."""
+        check_is_fitted(self, "model_")
+        return -float(self.model_.evaluate(X)["metrics"]["mase"]["value"])
+
+
+def _trained(asked: _Classifier | Forecaster, data: Any, fixed: Mapping[str, Any]) -> tuple[api.Model, Any]:
+    """The model of a run, and its metrics; the run folder is kept only where one was named."""
+    given = {"model": asked.model, "seed": asked.seed, "device": asked.device, "epochs": asked.epochs}
+    values = merge(dict(asked.recipe or {}), {key: value for key, value in given.items() if value not in _UNSAID})
+    with tempfile.TemporaryDirectory(prefix="layerwise-") as place:
+        out = asked.out if asked.out is not None else Path(place) / "run"
+        show = Terminal() if asked.verbose else Silent()
+        run = api.run_training(data, merge(values, fixed), None, out, show)
+        return run.model(values.get("device", "auto")), run.metrics
+
+
+def _inputs(X: Any) -> Any:
+    """Arrays where inputs are of one shape; sequences of unequal length, and texts, stay a list."""
+    if isinstance(X, np.ndarray) and X.dtype.kind != "O":
+        return X.tolist() if X.dtype.kind in "US" else X
+    listed = list(X)
+    if listed and isinstance(listed[0], str):
+        return listed
+    return np.asarray(listed) if len({np.shape(each) for each in listed}) == 1 else listed
 
 
 _UNSAID = (None, "auto")
@@ -97,7 +213,7 @@ def _classes(X: Any, y: Any) -> tuple[NDArray[Any], list[str]]:
     """
     labels = np.asarray(y)
     if labels.ndim != 1 or len(labels) != len(X):
-        raise DataError(f"{len(X)} images came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
+        raise DataError(f"{len(X)} inputs came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
     if labels.dtype.kind == "f" and (odd := labels[labels != labels.round()]).size:  # NaN differs from itself
         raise DataError(f"The labels are numbers such as {odd[0]}.", expected=_LABELS)
     try:
@@ -106,4 +222,4 @@ def _classes(X: Any, y: Any) -> tuple[NDArray[Any], list[str]]:
         raise DataError(f"The labels have no order: {error}.", expected=_LABELS) from None
 
 
-_LABELS = "an integer or a string for each image"
+_LABELS = "an integer or a string for each input"

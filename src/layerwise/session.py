@@ -27,6 +27,7 @@ from layerwise.store.model_file import save_model
 from layerwise.store.run import RunFolder, discard
 from layerwise.tasks import job as jobs
 from layerwise.tasks import task_entry
+from layerwise.tasks.guess import guess_task
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def begun(
     began = time.monotonic()
     if isinstance(data, str | Path):  # where `resume` finds it, from whatever folder it is called in
         values = merge(values, {"data_path": os.path.abspath(os.path.expanduser(data))})
-    entry = task_entry(str(values.get("task", "image-classification")))
+    task = guess_task(data, values)
+    entry = task_entry(task)
     existed = out is not None and Path(out).exists()
     folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
     with folder.lock():
@@ -137,8 +139,7 @@ def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
     kept = next(line["valid"] for line in reversed(position.history) if line["best"])
     outcome = job.finish(seconds, kept)
-    card = job.card.model_copy(update={"temperature": outcome.temperature})
-    save_model(folder.model, job.task.tensors(), card)
+    save_model(folder.model, job.task.tensors(), outcome.card)
     folder.write_predictions(outcome.predictions)
     folder.write_metrics(outcome.metrics)
     write_report(folder.path, thumbnail=job.thumbnail)

@@ -9,10 +9,10 @@ from layerwise.cli import app
 FROZEN = {
     "train": {
         "data", "--task", "--model", "--out", "--epochs", "--budget", "--seed", "--device", "--recipe", "--image",
-        "--label", "--set", "--json",
+        "--text", "--label", "--target", "--time", "--series", "--horizon", "--set", "--json",
     },
     "resume": {"path", "--json"},
-    "evaluate": {"path", "data", "--image", "--label", "--device", "--json"},
+    "evaluate": {"path", "data", "--image", "--label", "--set", "--device", "--json"},
     "predict": {"path", "inputs", "--out", "--device", "--json"},
     "inspect": {"data", "--image", "--label", "--json"},
     "screen": {"data", "--models", "--out", "--seed", "--device", "--set", "--json"},

@@ -7,7 +7,10 @@ import sys
 
 import layerwise
 
-PUBLIC = ["ImageClassifier", "LayerwiseError", "Model", "Run", "__version__", "load", "resume", "train"]
+PUBLIC = [
+    "Forecaster", "ImageClassifier", "LayerwiseError", "Model", "Run", "SequenceClassifier", "TextClassifier",
+    "__version__", "load", "resume", "train",
+]  # fmt: skip
 
 
 def test_public_names_are_these_and_all_exist() -> None:

@@ -12,7 +12,11 @@ from layerwise.cli import words
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="digits: handwritten digits, from scikit-learn.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="digits (pictures), text (docstrings), sequence (digits row by row) or forecast (airline passengers).",
+        ),
     ] = "digits",
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
     seed: words.Seed = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,10 @@ from layerwise.cli import words
 
 def run(
     path: words.Folder,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Images, folders of them, or tables of paths.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", help="Images, folders of them, tables, .ts files, or texts in quotes."),
+    ],
     out: Annotated[Path | None, typer.Option(help="A .csv, .parquet or .json file to write.")] = None,
     device: words.Device = None,
     json: words.Json = False,
@@ -32,10 +35,15 @@ def run(
     if json:
         words.print_json({"predictions": table.to_dicts()})
     elif out is None:
-        for row in table.select("path", "predicted", "probability", "problem").iter_rows(named=True):
-            answer = (
-                f"cannot be read: {row['problem']}"
-                if row["problem"]
-                else f"{row['predicted']} {row['probability']:.3f}"
-            )
-            print(f"{row['path']}  {answer}")
+        for row in table.iter_rows(named=True):
+            print(_line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One prediction for people: a class of an example, or a step of a forecast."""
+    name = row.get("path", row.get("series"))
+    if row["problem"]:
+        return f"{name}  cannot be read: {row['problem']}"
+    if "predicted" in row:
+        return f"{name}  {row['predicted']} {row['probability']:.3f}"
+    return f"{name}  {row['ds']}  {row['forecast']:.6g}  ({row['low']:.6g} to {row['high']:.6g})"

@@ -11,8 +11,16 @@ from layerwise.cli import words
 
 
 def run(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder per class, table, .npz, or folder of idx files.")],
-    task: Annotated[str | None, typer.Option(help="image-classification; guessed from the data.")] = None,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Folder per class, table, .npz, .ts, or folder of idx files.")
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="image-classification, text-classification, sequence-classification or forecast; "
+            "guessed where the data leaves no doubt."
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="A name from `layerwise models`, or timm:NAME.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Over all stages.")] = None,
@@ -23,7 +31,12 @@ def run(
     device: words.Device = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Recipe to start from.")] = None,
     image: words.Image = None,
+    text: words.Text = None,
     label: words.Label = None,
+    target: words.Target = None,
+    time: words.Time = None,
+    series: words.Series = None,
+    horizon: Annotated[int | None, typer.Option(help="Steps ahead, of a forecast.")] = None,
     set_: words.Set = None,
     json: words.Json = False,
 ) -> None:
@@ -38,9 +51,12 @@ def run(
         "budget": budget,
         "seed": seed,
         "device": device,
+        "horizon": horizon,
         "model": None if model == "auto" else model,
     }
-    columns = {name: column for name, column in {"image": image, "label": label}.items() if column is not None}
+    columns = words.columns(
+        {"image": image, "text": text, "label": label, "target": target, "time": time, "series": series}
+    )
     values = merge(read_toml(recipe) if recipe else {}, parse_sets(set_ or []))
     values = merge(values, {name: value for name, value in flags.items() if value is not None})
     if columns:

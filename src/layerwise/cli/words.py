@@ -15,9 +15,27 @@ Folder = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Image = Annotated[str | None, typer.Option(help="Column of image paths, in a table.")]
+Text = Annotated[str | None, typer.Option(help="Column of texts, in a table.")]
 Label = Annotated[str | None, typer.Option(help="Column of labels, in a table.")]
+Target = Annotated[str | None, typer.Option(help="Column of values, in a table of series.")]
+Time = Annotated[str | None, typer.Option(help="Column of times, in a table of series.")]
+Series = Annotated[str | None, typer.Option(help="Column that names the series, in a table of several.")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe.")]
+
+
+def columns(given: Mapping[str, str | None]) -> dict[str, str]:
+    """The columns that were named, by flag."""
+    return {flag: column for flag, column in given.items() if column is not None}
+
+
+# What examples are called, and what `predict` takes, by task.
+_NOUNS = {
+    "image-classification": ("images", "IMAGE..."),
+    "text-classification": ("texts", "TABLE..."),
+    "sequence-classification": ("sequences", "FILE..."),
+    "forecast": ("series", "TABLE"),
+}
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -28,7 +46,8 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Every figure with its interval and the baseline's beside it, then the verdict."""
     baseline = metrics["baseline"]
-    print(f"\n{metrics['n']:,} images of the part {metrics['split']}; 95 % intervals; baseline: {baseline['name']}")
+    noun = _NOUNS[metrics["task"]][0]
+    print(f"\n{metrics['n']:,} {noun} of the part {metrics['split']}; 95 % intervals; baseline: {baseline['name']}")
     for name, found in metrics["metrics"].items():
         other = baseline["metrics"].get(name)
         beside = "" if other is None else f"   baseline {other['value']:.3f}"
@@ -43,4 +62,4 @@ def print_run(path: Path, metrics: Mapping[str, Any]) -> None:
     print_metrics(metrics)
     print(f"\nReport  {path / 'report.html'}")
     print(f"Model   {path / 'model.safetensors'}")
-    print(f"Use it  layerwise predict {path} IMAGE...")
+    print(f"Use it  layerwise predict {path} {_NOUNS[metrics['task']][1]}")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layerwise.config import Section
 from layerwise.engine.schedule import Schedule, factor
@@ -146,3 +146,32 @@ def _optimizer(groups: Sequence[Group], recipe: OptimizerRecipe, learning_rate: 
         return torch.optim.SGD(settings, lr=learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
     kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
     return kind(settings, lr=learning_rate, fused=True)
+
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+
+def parameter_groups(
+    network: nn.Module, norm_bias_rate: float, thawed: Sequence[nn.Module] = (), depth_rate: float = 1.0
+) -> list[Group]:
+    """Trainable parameters by how they are updated: weights decay, biases and norms do not.
+
+    Args:
+        network: whose parameters that require gradients are taken.
+        norm_bias_rate: factor on the rate of the biases of normalisation layers.
+        thawed: layers of a pretrained body that train, in order.
+        depth_rate: factor on the rate of the first of them; from there it rises to 1 at the last, evenly in its
+            logarithm (discriminative rates: J. Howard, S. Ruder, arXiv 1801.06146).
+    """
+    norm_biases = {id(module.bias) for module in network.modules() if isinstance(module, _NORMS)}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    depth = {
+        id(parameter): depth_rate ** ((len(thawed) - 1 - place) / max(1, len(thawed) - 1))
+        for place, layer in enumerate(thawed)
+        for parameter in layer.parameters(recurse=False)
+    }
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in trained:
+        rate = norm_bias_rate if parameter.ndim <= 1 and id(parameter) in norm_biases else 1.0
+        found.setdefault((rate * depth.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
+    return [Group(parameters, rate=rate, decays=decays) for (rate, decays), parameters in found.items()]

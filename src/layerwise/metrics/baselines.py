@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,30 +35,33 @@ def majority(train_targets: Array, targets: Array, classes: int) -> NDArray[np.f
     return np.tile(shares, (len(targets), 1))
 
 
-def verdict(
-    probabilities: Array, baseline_probabilities: Array, targets: Array, *, classes: Sequence[str], seed: int = 0
-) -> str:
-    """One sentence for people: does the model beat always giving the same answer?
+def verdict(probabilities: Array, baseline_probabilities: Array, targets: Array, *, than: str, seed: int = 0) -> str:
+    """One sentence for people: does the model beat a baseline on the same examples?
 
     From a paired bootstrap of the difference in accuracy on the same examples, to which one example that only the
     model gets right and one that only the baseline gets right are added, so that a handful of examples never looks
     certain (Bonett & Price 2012).
 
+    Args:
+        probabilities, baseline_probabilities: `(n, classes)`.
+        targets: `(n,)` integers.
+        than: what the baseline is called within the sentence.
+        seed: of the bootstrap.
+
     Example:
         >>> rows = np.eye(2)[[0, 1] * 20]
-        >>> print(verdict(rows, np.tile([0.5, 0.5], (40, 1)), np.array([0, 1] * 20), classes=["cat", "dog"]))
+        >>> print(verdict(rows, np.tile([0.5, 0.5], (40, 1)), np.array([0, 1] * 20), than='always answering "cat"'))
         Better than always answering "cat": accuracy 1.000 against 0.500 (difference 0.500, 95 % interval 0.31 to 0.64).
     """
     mine = predicted_classes(probabilities) == targets
     theirs = predicted_classes(baseline_probabilities) == targets
     wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
     low, high = _difference(wins, losses, len(targets), seed)
-    answer = classes[int(predicted_classes(baseline_probabilities[:1])[0])]
     a, b = accuracy(probabilities, targets), accuracy(baseline_probabilities, targets)
     start = "Better" if low > 0 else "Worse" if high < 0 else "Not better"
     only = f" Only {len(targets)} example{'s' * (len(targets) > 1)}: more would tell." if len(targets) < FEW else ""
     return (
-        f'{start} than always answering "{answer}": accuracy {a:.3f} against {b:.3f} '
+        f"{start} than {than}: accuracy {a:.3f} against {b:.3f} "
         f"(difference {a - b:.3f}, 95 % interval {low:.2f} to {high:.2f}).{only}"
     )
 

@@ -10,7 +10,9 @@ import numpy as np
 from layerwise.errors import DataError, TrainingError
 from layerwise.metrics.baselines import majority, verdict
 from layerwise.metrics.intervals import bootstrap
-from layerwise.metrics.scores import Array
+from layerwise.metrics.scores import Array, predicted_classes
+
+MAJORITY = "majority class"
 
 
 def summarize(
@@ -22,6 +24,7 @@ def summarize(
     train_targets: Array,
     classes: Sequence[str],
     seconds: Mapping[str, float],
+    rivals: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json` for a classifier, ready for `json.dump`.
 
@@ -33,10 +36,12 @@ def summarize(
         train_targets: `(m,)` integers, what the baseline learns from.
         classes: names, in the order of the columns.
         seconds: how long each part of the run took.
+        rivals: baselines beside the majority class, by name: their probabilities `(n, classes)`. The first is the one
+            that the verdict is about.
 
     Returns:
         `{"task", "split", "n", "metrics": {name: {"value", "low", "high"}}, "baseline": {"name", "metrics"},
-        "verdict", "seconds"}`.
+        "verdict", "seconds"}`, and "baselines" with all of them where there are rivals.
 
     Raises:
         DataError: nothing to score, or nothing for the baseline to learn from.
@@ -49,14 +54,20 @@ def summarize(
         (2, 1.0, 'majority class')
     """
     _check(split, probabilities, targets, train_targets, classes)
-    baseline = majority(train_targets, targets, len(classes))
+    same = majority(train_targets, targets, len(classes))
+    baselines = {**(rivals or {}), MAJORITY: same}
+    first = next(iter(baselines))
+    than = first if rivals else f'always answering "{classes[int(predicted_classes(same[:1])[0])]}"'
+    judged = [{"name": name, "metrics": bootstrap(given, targets)} for name, given in baselines.items()]
+    several = {"baselines": judged} if rivals else {}
     return {
         "task": task,
         "split": split,
         "n": len(targets),
         "metrics": bootstrap(probabilities, targets),
-        "baseline": {"name": "majority class", "metrics": bootstrap(baseline, targets)},
-        "verdict": verdict(probabilities, baseline, targets, classes=classes),
+        "baseline": judged[0],
+        **several,
+        "verdict": verdict(probabilities, baselines[first], targets, than=than),
         "seconds": {name: float(value) for name, value in seconds.items()},
     }
 

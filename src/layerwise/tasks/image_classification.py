@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -16,13 +16,12 @@ from layerwise.data.loader import Batch
 from layerwise.device import Device
 from layerwise.engine.loop import Metrics
 from layerwise.engine.solve import DECAY, DECAYS, Solver
-from layerwise.engine.update import Group, OptimizerRecipe, Update
-from layerwise.errors import Diverged, StoreError
-from layerwise.metrics import scores
-from layerwise.metrics.calibration import fit_temperature
+from layerwise.engine.update import OptimizerRecipe, Update, parameter_groups
+from layerwise.errors import StoreError
 from layerwise.models import body_layers
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
+from layerwise.tasks.scoring import ranked, validation
 
 
 @final
@@ -114,29 +113,12 @@ class ImageClassification:
         return {"loss": loss.item(), "accuracy": right.item()}, len(batch.ids)
 
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
-        """Loss (log loss of the true class), accuracy, macro F1, and the loss at the temperature that suits best.
-
-        Raises:
-            Diverged: an answer is not finite, so that no epoch could ever be told better than this one.
-        """
+        """What `scoring.validation` says of all batches; the network goes on in training mode."""
         with self._averaged():
             probabilities, targets = answers(self._tail, batches, self._device, 1.0)
         self._train_mode()
         self._validated = len(targets)
-        broken = int((~np.isfinite(probabilities).all(1)).sum())
-        if broken:
-            raise Diverged(
-                f"The answers to {broken} of {len(targets)} validation examples are not finite numbers.", fix=_TOO_FAST
-            )
-        found = scores.classification(probabilities, targets)
-        temperature, calibrated = fit_temperature(probabilities, targets)
-        return {
-            "loss": found["log_loss"],
-            "accuracy": found["accuracy"],
-            "macro_f1": found["macro_f1"],
-            "calibrated_loss": calibrated,
-            "temperature": temperature,
-        }
+        return validation(probabilities, targets)
 
     def predict(self, batches: Iterator[Batch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, classes) and targets (n,) of all batches of images."""
@@ -144,11 +126,7 @@ class ImageClassification:
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower calibrated loss."""
-        metric = self._recipe.stop.metric
-        if metric == "auto":
-            metric = "accuracy" if self._validated >= _MANY else "calibrated_loss"
-        first = -metrics[metric] if metric in ("loss", "calibrated_loss") else metrics[metric]
-        return [first, -metrics["calibrated_loss"]]
+        return ranked(metrics, self._recipe.stop.metric, self._validated)
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The tensors that training has changed; within a stage averaged, where averages are kept."""
@@ -245,37 +223,3 @@ def _linear(network: nn.Module) -> nn.Linear:
     """The classifier of a transfer network."""
     assert isinstance(network, Transfer) and network.head.hidden is None
     return network.head.linear
-
-
-# From so many validation examples on, accuracy is known to about a point, and epochs can be told apart by it.
-_MANY = 1000
-
-_TOO_FAST = "Lower optimizer.learning_rate, or set optimizer.clip=1."
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
-
-
-def parameter_groups(
-    network: nn.Module, norm_bias_rate: float, thawed: Sequence[nn.Module] = (), depth_rate: float = 1.0
-) -> list[Group]:
-    """Trainable parameters by how they are updated: weights decay, biases and norms do not.
-
-    Args:
-        network: whose parameters that require gradients are taken.
-        norm_bias_rate: factor on the rate of the biases of normalisation layers.
-        thawed: layers of a pretrained body that train, in order.
-        depth_rate: factor on the rate of the first of them; from there it rises to 1 at the last, evenly in its
-            logarithm (discriminative rates: J. Howard, S. Ruder, arXiv 1801.06146).
-    """
-    norm_biases = {id(module.bias) for module in network.modules() if isinstance(module, _NORMS)}
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    depth = {
-        id(parameter): depth_rate ** ((len(thawed) - 1 - place) / max(1, len(thawed) - 1))
-        for place, layer in enumerate(thawed)
-        for parameter in layer.parameters(recurse=False)
-    }
-    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for parameter in trained:
-        rate = norm_bias_rate if parameter.ndim <= 1 and id(parameter) in norm_biases else 1.0
-        found.setdefault((rate * depth.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
-    return [Group(parameters, rate=rate, decays=decays) for (rate, decays), parameters in found.items()]

@@ -30,7 +30,7 @@ from layerwise.models import build_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
-from layerwise.tasks.job import Outcome
+from layerwise.tasks.job import Columns, Outcome, check_columns
 from layerwise.tasks.recipe import ImageRecipe
 
 TASK = "image-classification"
@@ -95,18 +95,20 @@ class ImageModel:
         batch = Batch(np.arange(len(pixels)), Normalise(self.preprocess.mean, self.preprocess.std)(images), nothing)
         return self.task.predict(iter([batch]), self.card.temperature)[0]
 
-    def evaluate(self, data: Any, show: Show, *, image: str | None = None, label: str | None = None) -> Outcome:
+    def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.
 
         Args:
             data: in any form that `train` takes.
             show: where progress is shown.
-            image, label: columns, where the data are a table.
+            columns: image and label, where the data are a table.
 
         Raises:
+            UsageError: a column that images do not have.
             DataError: a label that the model does not know, or nothing usable.
         """
-        source = find_images(data, image=image, label=label)
+        check_columns(columns, ("image", "label"), TASK)
+        source = find_images(data, image=columns.get("image"), label=columns.get("label"))
         unknown = sorted(set(source.classes) - set(self.card.classes))
         if unknown:
             raise DataError(
@@ -138,7 +140,7 @@ class ImageModel:
         )
         paths = examples["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, probabilities, right)
-        return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)))
+        return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
 
     def _batches(self, store: PixelStore, targets: np.ndarray, rows: np.ndarray) -> ImageBatches:
         return ImageBatches(

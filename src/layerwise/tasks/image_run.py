@@ -87,7 +87,6 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         stages=recipe.stages or stages(recipe, layers=0),
         enter=enter,
         examples=found.examples,
-        card=_card(found, device),
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
         deadline=None if recipe.budget is None else began + recipe.budget - finish - _FILES,
@@ -141,7 +140,7 @@ def _build(found: ImageData) -> nn.Module:
     )
 
 
-def _card(found: ImageData, device: Device) -> ModelCard:
+def _card(found: ImageData, device: Device, temperature: float) -> ModelCard:
     look = found.preprocess
     return ModelCard(
         layerwise=layerwise.__version__,
@@ -157,6 +156,7 @@ def _card(found: ImageData, device: Device) -> ModelCard:
         preprocess=look.model_dump(mode="json"),
         train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
         precision="bfloat16" if device.autocast else "float32",
+        temperature=temperature,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tensors_sha256="",
     )
@@ -211,7 +211,7 @@ def _finish(
         metrics["plan"] = {**promised, "took": took}
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
-    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), kept["temperature"])
+    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), _card(found, device, kept["temperature"]))
 
 
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:

@@ -13,6 +13,7 @@ import torch
 from layerwise.config import Section
 from layerwise.console import Show
 from layerwise.engine.loop import Batches, Task
+from layerwise.errors import UsageError
 from layerwise.store.model_file import ModelCard
 
 
@@ -42,12 +43,12 @@ class Outcome:
     Args:
         metrics: `metrics.json`.
         predictions: `predictions.csv`, a row for each example of the reported part.
-        temperature: by which the model's logits are divided.
+        card: what the model file says beside the tensors.
     """
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
-    temperature: float = 1.0
+    card: ModelCard
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,11 @@ class Job:
         enter: makes the task ready for a stage, and gives the batches that it trains on; (stage, show, whether a saved
             state follows).
         examples: `examples.parquet`.
-        card: what the model file says beside the tensors.
         patience: of early stopping.
         save_seconds: between checkpoints within an epoch.
         deadline: by `time.monotonic`, when training ends at the latest; none for no such time.
         finish: evaluates the kept weights on the reported part, given the seconds spent so far and their validation.
-        thumbnail: pixels (H, W, C) of an example, for the report.
+        thumbnail: pixels (H, W, C) of an example, for the report; None for what is no picture.
     """
 
     recipe: Section
@@ -74,12 +74,20 @@ class Job:
     stages: Sequence[Stage]
     enter: Callable[[Any, Show, bool], Batches]
     examples: pl.DataFrame
-    card: ModelCard
     patience: int
     save_seconds: float
     deadline: float | None
     finish: Callable[[Mapping[str, float], Mapping[str, float]], Outcome]
     thumbnail: Callable[[int], np.ndarray | None]
+
+
+Columns = Mapping[str, str]  # by the name of the flag: image, text, label, target, time, series
+
+
+def check_columns(given: Columns, known: Sequence[str], task: str) -> None:
+    """Raises UsageError for a column that a task does not have."""
+    if other := sorted(set(given) - set(known)):
+        raise UsageError(f'The column of "{other[0]}" was named in {task}.', expected=f"only {', '.join(known)}")
 
 
 class Model(Protocol):
@@ -92,8 +100,8 @@ class Model(Protocol):
     def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
         """A row for each input."""
 
-    def evaluate(self, data: Any, show: Show, *, image: str | None = None, label: str | None = None) -> Outcome:
-        """Metrics on other labelled data."""
+    def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
+        """Metrics on other labelled data; columns are named where they are a table and cannot be guessed."""
 
 
 @dataclass(frozen=True)

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 
 from layerwise.config import Section
 from layerwise.data.augment import AugmentRecipe
 from layerwise.data.split import SplitRecipe
-from layerwise.device import Precision
-from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import RecipeError
 from layerwise.frozen.form import Dtype
+from layerwise.tasks.run_recipe import RunRecipe
+from layerwise.tasks.scoring import Metric
 
 Solver = Literal["steps", "lbfgs"]
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: Any) -> Any:
-    """A time such as "90s", "10m" or "1h30m" in seconds; what is no text stays as it is.
-
-    Example:
-        >>> seconds("1h30m"), seconds(90)
-        (5400.0, 90)
-    """
-    if not isinstance(text, str):
-        return text
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh])", text)
-    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*([smh])\s*", "", text).strip():
-        raise ValueError('a time such as "90s", "10m" or "1h30m"')
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class DataRecipe(Section):
@@ -51,9 +32,7 @@ class StopRecipe(Section):
     """When a stage ends before its time, and which epoch is kept."""
 
     patience: int = pydantic.Field(0, ge=0)  # epochs without a better validation; 0 is never
-    # auto: accuracy where 1,000 examples or more validate, else the loss at the temperature that suits best: it says
-    # more of a few, and does not punish layers that thaw for being too sure.
-    metric: Literal["auto", "accuracy", "macro_f1", "loss", "calibrated_loss"] = "auto"
+    metric: Metric = "auto"
 
 
 class ThawRecipe(Section):
@@ -111,31 +90,19 @@ class Stage(Section):
     keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
 
-class ImageRecipe(Section):
+class ImageRecipe(RunRecipe):
     """Everything that repeats a run of image classification on the same data."""
 
     task: Literal["image-classification"] = "image-classification"
-    data_path: str | None = None  # None: arrays were given in Python
-    model: str = "auto"
-    seed: int = pydantic.Field(0, ge=0)
-    device: str = "auto"
-    precision: Precision = "auto"
-    epochs: int | None = pydantic.Field(None, ge=1)  # over all stages; None is the network's own
-    budget: Annotated[float, pydantic.BeforeValidator(seconds)] | None = pydantic.Field(None, gt=0.0)
-    batch_size: int = pydantic.Field(32, ge=1)
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     find_rate: bool = False  # search each stage's learning rate by a range test
     thaw: ThawRecipe = ThawRecipe()
     frozen: FrozenRecipe = FrozenRecipe()
     stages: tuple[Stage, ...] = ()  # in place of the network's own
-    save_seconds: float = pydantic.Field(60.0, ge=0.0)  # between checkpoints within an epoch
-    # Options of the network, such as hidden and dropout of a pretrained one's head.
-    network: dict[str, Any] = pydantic.Field(default_factory=dict)
     data: DataRecipe = DataRecipe()
     split: SplitRecipe = SplitRecipe()
     augment: AugmentRecipe = AugmentRecipe()
-    optimizer: OptimizerRecipe = OptimizerRecipe()
     stop: StopRecipe = StopRecipe()
 
 

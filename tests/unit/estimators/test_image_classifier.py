@@ -156,7 +156,7 @@ def test_wrong_labels_are_named(data: tuple[np.ndarray, np.ndarray]) -> None:
     numbers = np.linspace(0.1, 5, len(x))
     nothing = np.where(np.arange(len(x)) == 3, np.nan, 1.0)
     for labels, words in [
-        (y[:-1], r"72 images came with labels of shape \(71,\)"),
+        (y[:-1], r"72 inputs came with labels of shape \(71,\)"),
         (y[:, None], r"labels of shape \(72, 1\)"),
         (numbers, r"numbers such as 0\.1"),
         (nothing, "numbers such as nan"),

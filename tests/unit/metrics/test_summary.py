@@ -71,7 +71,7 @@ def test_the_interval_of_the_difference_covers_as_often_as_it_says() -> None:
         targets = (random.random(80) < 0.6).astype(int)  # the baseline, always 1, has 0.6
         text = verdict(
             np.eye(2)[np.where(right, targets, 1 - targets)], np.tile([0.0, 1.0], (80, 1)), targets,
-            classes=CLASSES, seed=seed,
+            than="the other", seed=seed,
         )  # fmt: skip
         low, high = map(float, text.split("interval ")[1].split(")")[0].split(" to "))
         hits += low <= 0.1 <= high

@@ -16,11 +16,12 @@ from layerwise.data.augment import AugmentRecipe
 from layerwise.data.loader import Batch, ImageBatches, Normalise
 from layerwise.device import pick
 from layerwise.engine import loop
+from layerwise.engine.update import parameter_groups
 from layerwise.errors import Diverged
 from layerwise.models import body_layers, build_model, learn_from_data
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.tasks import image_classification
-from layerwise.tasks.image_classification import ImageClassification, parameter_groups
+from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.recipe import ImageRecipe, Stage
 
 CPU = pick("cpu", "float32")

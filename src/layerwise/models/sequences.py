@@ -1,0 +1,193 @@
+"""The table of networks for texts, sequences and forecasts, by task and name. Reading it does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What data decides of a network.
+
+    Args:
+        inputs: tokens of the vocabulary, or channels.
+        outputs: classes, or steps ahead.
+        length: steps of the longest sequence, or of the window.
+    """
+
+    inputs: int
+    outputs: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    Args:
+        name: what a user types.
+        about: one line for people.
+        build: makes the network for sizes and options; raises RecipeError for an option that it does not know.
+        options: of the network, laid under the user's own.
+        recipe: recipe values that suit it, laid under the user's own.
+    """
+
+    name: str
+    about: str
+    build: Callable[[Sizes, Mapping[str, Any]], nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Builders: each network's module is imported when the network is built, so that the table can be read without torch.
+
+
+def _text_recurrent(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import text_recurrent
+
+    return text_recurrent.build(sizes, options)
+
+
+def _text_bag(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import text_bag
+
+    return text_bag.build(sizes, options)
+
+
+def _text_cnn(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import text_cnn
+
+    return text_cnn.build(sizes, options)
+
+
+def _recurrent_stack(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import recurrent_stack
+
+    return recurrent_stack.build(sizes, options)
+
+
+def _fcn(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import fcn
+
+    return fcn.build(sizes, options)
+
+
+def _inception_time(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import inception_time
+
+    return inception_time.build(sizes, options)
+
+
+def _lstm_fcn(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import lstm_fcn
+
+    return lstm_fcn.build(sizes, options)
+
+
+def _forecast_recurrent(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import forecast_recurrent
+
+    return forecast_recurrent.build(sizes, options)
+
+
+def _forecast_tutorial(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import forecast_tutorial
+
+    return forecast_tutorial.build(sizes, options)
+
+
+def _forecast_linear(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import forecast_linear
+
+    return forecast_linear.build(sizes, options)
+
+
+_TEXT = (
+    Row("lstm", "embedding 128, LSTM 64, dropout and recurrent dropout 0.2", _text_recurrent, {"kind": "lstm"}),
+    Row("bilstm", "the same in both directions", _text_recurrent, {"kind": "lstm", "bidirectional": True}),
+    Row("gru", "the same with a GRU", _text_recurrent, {"kind": "gru"}),
+    Row("bag", "mean of the embeddings of words and of pairs of words", _text_bag),
+    Row("text-cnn", "convolutions over 3, 4 and 5 words, largest over time (arXiv 1408.5882)", _text_cnn),
+)
+
+_SEQUENCE = (
+    Row("lstm-stack", "LSTM 64, 64 and 32", _recurrent_stack, {"kind": "lstm", "units": [64, 64, 32]}),
+    Row("gru-stack", "GRU 64 and 64", _recurrent_stack, {"kind": "gru", "units": [64, 64]}),
+    Row(
+        "bilstm-stack",
+        "LSTM 64 and 32 in both directions",
+        _recurrent_stack,
+        {"kind": "lstm", "units": [64, 32], "bidirectional": True},
+    ),
+    Row("fcn", "three convolutions, mean over time (arXiv 1611.06455)", _fcn),
+    Row("inception-time", "six inception modules over time (arXiv 1909.04939)", _inception_time),
+    Row("lstm-fcn", "the convolutions of fcn beside an LSTM (arXiv 1709.05206)", _lstm_fcn),
+)
+
+_FORECAST = (
+    Row("lstm", "LSTM over the window, all steps and quantiles at once", _forecast_recurrent, {"kind": "lstm"}),
+    Row("gru", "the same with a GRU", _forecast_recurrent, {"kind": "gru"}),
+    Row("lstm-tutorial", "window 10, LSTM 50 relu, one step ahead, applied again and again", _forecast_tutorial),
+    Row("linear", "ridge regression of the window, in closed form (arXiv 2205.13504)", _forecast_linear),
+)
+
+
+def _by_name(rows: tuple[Row, ...]) -> Mapping[str, Row]:
+    return MappingProxyType({row.name: row for row in rows})
+
+
+SEQUENCE_MODELS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
+    {
+        "text-classification": _by_name(_TEXT),
+        "sequence-classification": _by_name(_SEQUENCE),
+        "forecast": _by_name(_FORECAST),
+    }
+)
+
+
+def find_row(task: str, name: str) -> Row:
+    """The facts of a network.
+
+    Raises:
+        UsageError: the task has no such network (with the nearest known one).
+
+    Example:
+        >>> find_row("text-classification", "gru").options["kind"]
+        'gru'
+    """
+    rows = SEQUENCE_MODELS[task]
+    if name not in rows:
+        raise UsageError(
+            f'There is no network "{name}" for {task}.',
+            expected=f"one of auto, {', '.join(rows)}",
+            fix=nearest(name, rows),
+        )
+    return rows[name]
+
+
+def build_sequence_model(task: str, name: str, sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    """Make a network of the table, with random weights.
+
+    Args:
+        task: text-classification, sequence-classification or forecast.
+        name: of the table.
+        sizes: what the data decides.
+        options: of the network; they win over the row's own.
+
+    Shapes:
+        classification: (B, T) tokens or (B, T, C) values, (B,) lengths -> (B, classes) logits.
+        forecast: (B, window) scaled values -> (B, horizon, quantiles).
+
+    Raises:
+        UsageError: an unknown name. RecipeError: an unknown option or an unusable value.
+    """
+    row = find_row(task, name)
+    return row.build(sizes, {**row.options, **options})
