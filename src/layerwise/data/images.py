@@ -115,7 +115,7 @@ def _find_path(path: Path, image: str | None, label: str | None, labelled: bool)
     if not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder.", expected=_FORMS)
     if _is_table(path):
-        return tables.read_rows(tables.read_table(path), path.parent, image=image, label=label, labelled=labelled)
+        return tables.read_rows(tables.open_table(path), path.parent, image=image, label=label, labelled=labelled)
     if path.suffix.lower() == ".npz":
         return arrays.read_npz(path, labelled=labelled)
     if "idx" in path.name:

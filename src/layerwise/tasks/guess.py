@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from layerwise.data.tables import TABLES, from_pandas, is_pandas, read_table
+from layerwise.data.table_files import named_alike
+from layerwise.data.tables import TABLES, from_pandas, is_pandas, open_table
 from layerwise.errors import UsageError
 
 IMAGES, TEXTS, SEQUENCES, FORECAST = (
@@ -70,12 +71,18 @@ def _of_path(path: Path, labelled: bool) -> str:
             return SEQUENCES
         tables = sorted(file for file in path.iterdir() if file.suffix.lower() in TABLES)
         folders = any(file.is_dir() for file in path.iterdir())
-        return _of_table(read_table(tables[0]), str(tables[0]), labelled) if tables and not folders else IMAGES
+        return _of_file(tables[0], labelled) if tables and not folders else IMAGES
     if path.suffix.lower() in TABLES and path.is_file():
-        return _of_table(read_table(path), str(path), labelled)
+        return _of_file(path, labelled)
     if path.suffix.lower() == ".npz" and path.is_file():
         return _of_npz(path)
-    return IMAGES
+    alike = [] if path.exists() else named_alike(path)
+    return _of_file(alike[0], labelled) if alike else IMAGES
+
+
+def _of_file(path: Path, labelled: bool) -> str:
+    """Rows that cannot be read, and unusual separators, are for the task's own reader."""
+    return _of_table(open_table(path, guess_separator=True).frame, str(path), labelled)
 
 
 def _of_stem(path: Path, suffix: str) -> bool:

@@ -88,3 +88,11 @@ def test_arrays() -> None:
     assert guess_task(([np.zeros(3), np.zeros(4)], y), {}) == SEQUENCES
     assert guess_task((["a b", "c d"], y), {}) == guess_task((np.array(["a b", "c d"]), y), {}) == TEXTS
     assert guess_task(np.zeros(30), {}) == guess_task({"a": np.zeros(30)}, {}) == FORECAST
+
+
+def test_tables_with_bad_rows_or_semicolons_are_still_told(tmp_path: Path) -> None:
+    (tmp_path / "ragged.csv").write_text("text,label\nso good,1\nbad row\n")
+    (tmp_path / "europe.csv").write_text("text;label\nso good;1\nso bad;0\n")
+    (tmp_path / "asked-train.csv").write_text("question,class\nwho?,human\n")
+    for name in ("ragged.csv", "europe.csv", "asked"):
+        assert guess_task(tmp_path / name, {}) == TEXTS
