@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
-import math
 import platform
 import shlex
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
-from layerwise.report.plots import best_index, curves
+from layerwise.report import words
+from layerwise.report.forecast_plots import panels, step_plots
+from layerwise.report.forecasts import (
+    Forecasts,
+    History,
+    by_step,
+    judge_forecasts,
+    measure_name,
+    series_counts,
+    worst_series,
+)
+from layerwise.report.headline import comparison, has_intervals, headline
+from layerwise.report.plots import best_index, curves, stages
 from layerwise.report.read import Metrics, RunFiles, read_run
 from layerwise.report.tables import (
     WORST,
+    Judged,
     Thumbnail,
     class_rows,
     confused_pairs,
     confusion_rows,
     data_counts,
     epoch_rows,
-    headline,
     judge,
     problems,
-    stage_rows,
+    stage_table,
     worst,
 )
 from layerwise.store.atomic import write_text
 
-PACKAGES = ("layerwise", "torch", "timm", "numpy", "pillow")
+PACKAGES = ("layerwise", "torch", "timm", "numpy", "pillow", "tokenizers", "scikit-learn", "polars")
 
 
 def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
@@ -41,8 +54,9 @@ def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
 
     Args:
         run: the run folder.
-        thumbnail: gives the pixels of the example with an id of `examples.parquet`, `(H, W, C)` uint8 with C 1 or 3,
-            or None where they cannot be had. Called for at most 24 examples.
+        thumbnail: shows the example with an id of `examples.parquet`: pixels `(H, W, C)` uint8 with C 1 or 3, the
+            values `(T, C)` of a sequence, the history `(T,)` of a series up to its first forecast; None where they
+            cannot be had. Called for at most 24 examples of a classifier, and for the series of a forecast.
 
     Returns:
         The path of the page.
@@ -63,33 +77,111 @@ def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
 
 def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
     """Everything the template shows."""
-    judged = judge(run.predictions) if run.predictions is not None else None
+    table = run.predictions
+    is_forecast = "forecast" in table.columns if table is not None else run.task == "forecast"
+    history = _history(run.examples, table, thumbnail)
+    judged = judge(table) if table is not None and not is_forecast else None
+    forecasts = judge_forecasts(table, history, run.season) if table is not None and is_forecast else None
+    names = words.words_of(run.task)
     return {
         "name": run.path.resolve().name,
         "notes": run.notes,
         "written": run.written,
-        "metrics": run.metrics,
-        "verdict": _verdict(run.metrics),
-        "headline": headline(run.metrics) if run.metrics else [],
-        "resume": shlex.join(["layerwise", "resume", str(run.path)]),
-        "counts": data_counts(run.examples) if run.examples is not None else None,
-        "problems": problems(run.examples) if run.examples is not None else None,
-        "plots": curves(run.epochs),
-        "best": best_index(run.epochs),
-        "stages": stage_rows(run.epochs),
-        "plan": run.metrics.plan if run.metrics else None,
-        "off": _off(run.metrics),
-        "epochs": epoch_rows(run.epochs),
-        "judged": judged,
-        "confusion": confusion_rows(judged) if judged else None,
-        "pairs": confused_pairs(judged) if judged else [],
-        "class_rows": class_rows(judged) if judged else [],
-        "worst": worst(run.predictions, thumbnail) if run.predictions is not None else [],
-        "most": WORST,
+        "words": names,
         "recipe": run.recipe_text,
         "command": _command(run),
+        "resume": shlex.join(["layerwise", "resume", str(run.path)]),
         "versions": _versions(run.metrics),
+        "judged": judged,
+        "forecasts": None,
+        "level": f"{100 * run.level:g} %",
+        **_result(run.metrics, run.level),
+        **_data(run, forecasts, is_forecast),
+        **_training(run, names.networks),
+        **(_classes(judged, run, thumbnail) if judged else {}),
+        **(_forecasts(forecasts, history, run) if forecasts else {}),
     }
+
+
+def _result(metrics: Metrics | None, level: float) -> dict[str, Any]:
+    return {
+        "metrics": metrics,
+        "verdict": _verdict(metrics),
+        "headline": headline(metrics, level) if metrics else [],
+        "comparison": comparison(metrics, level) if metrics else [],
+        "intervals": metrics is not None and has_intervals(metrics),
+        "plan": metrics.plan if metrics else None,
+        "off": _off(metrics),
+    }
+
+
+def _data(run: RunFiles, forecasts: Forecasts | None, is_forecast: bool) -> dict[str, Any]:
+    examples, judged = run.examples, _judged_count(run, forecasts)
+    return {
+        "counts": data_counts(examples) if examples is not None and not is_forecast else None,
+        "series_counts": series_counts(forecasts, examples, judged) if examples is not None and is_forecast else [],
+        "has_data": examples is not None,
+        "problems": problems(examples) if examples is not None else None,
+    }
+
+
+def _judged_count(run: RunFiles, forecasts: Forecasts | None) -> int:
+    """Forecasts behind the figures: of very many, not all are in predictions.csv."""
+    known = forecasts.count if forecasts else 0
+    return max(known, run.metrics.n if run.metrics and run.metrics.series else 0)
+
+
+def _training(run: RunFiles, compete: bool) -> dict[str, Any]:
+    best, parts = best_index(run.epochs), stages(run.epochs)
+    kept = next(
+        ((name, best - first + 1) for name, first, last in parts if best is not None and first <= best <= last), None
+    )
+    return {
+        "plots": curves(run.epochs, compete=compete),
+        "best": best,
+        "kept": {"network": kept[0], "epoch": kept[1]} if kept else None,
+        "stages": stage_table(run.epochs, compete=compete),
+        "epochs": epoch_rows(run.epochs),
+    }
+
+
+def _classes(judged: Judged, run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
+    return {
+        "confusion": confusion_rows(judged),
+        "pairs": confused_pairs(judged),
+        "class_rows": class_rows(judged),
+        "worst": worst(run.predictions, thumbnail) if run.predictions is not None else [],
+        "most": WORST,
+    }
+
+
+def _forecasts(found: Forecasts, history: History, run: RunFiles) -> dict[str, Any]:
+    return {
+        "forecasts": found,
+        "measure": measure_name(found),
+        "panels": panels(found, history),
+        "step_plots": step_plots(found, run.level),
+        "steps": by_step(found),
+        "worst_series": worst_series(found),
+        "judged_count": _judged_count(run, found),
+    }
+
+
+def _history(examples: pl.DataFrame | None, predictions: pl.DataFrame | None, thumbnail: Thumbnail | None) -> History:
+    """The past of a series by name: its row is that of the example of this name, else as the forecasts number it."""
+    rows: dict[str, int] = {}
+    if predictions is not None and "series" in predictions.columns:
+        numbered = predictions.drop_nulls(["series", "id"]).unique("series", keep="first")
+        rows |= dict(zip(numbered["series"].to_list(), numbered["id"].to_list(), strict=True))
+    if examples is not None:
+        named = examples.drop_nulls(["path", "id"])
+        rows |= dict(zip(named["path"].to_list(), named["id"].to_list(), strict=True))
+
+    def past(name: str) -> NDArray[np.float64] | None:
+        values = thumbnail(rows[name]) if thumbnail is not None and name in rows else None
+        return values.astype(np.float64) if values is not None and values.ndim == 1 else None
+
+    return past
 
 
 def _verdict(metrics: Metrics | None) -> dict[str, str] | None:
@@ -100,7 +192,7 @@ def _verdict(metrics: Metrics | None) -> dict[str, str] | None:
     if ": more would tell" in metrics.verdict or not colon:
         claim, figures = metrics.verdict, ""
     kind = "good" if metrics.verdict.startswith("Better") else "poor"
-    return {"claim": claim or figures, "figures": figures[:1].upper() + figures[1:], "kind": kind}
+    return {"claim": claim or figures, "figures": words.begin(figures), "kind": kind}
 
 
 def _off(metrics: Metrics | None) -> str:
@@ -141,53 +233,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=visible, number=number, percent=percent, seconds=duration, rate=rate, size=size)
+    environment.filters.update(
+        visible=words.visible, begin=words.begin, number=words.number, figure=words.figure, percent=words.percent,
+        seconds=words.duration, rate=words.rate, size=words.size,
+    )  # fmt: skip
     return environment
-
-
-def visible(text: object) -> str:
-    """Text from data on one line: what cannot be seen (line ends, marks that turn the direction) as its code.
-
-    Example:
-        >>> visible("a\\nb")
-        'a\\\\nb'
-    """
-    return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else character
-        for character in str(text)
-    )
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def percent(share: float) -> str:
-    """A share as a percentage; what is little is not called nothing."""
-    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
-
-
-def rate(value: float | None) -> str:
-    """A learning rate, short."""
-    return "–" if value is None else f"{value:.2g}".replace("e-0", "e-")
-
-
-def size(count: int) -> str:
-    """Bytes as people say them."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def duration(value: float) -> str:
-    """Seconds as people say them.
-
-    Example:
-        >>> duration(75.2), duration(3.21)
-        ('1 min 15 s', '3.2 s')
-    """
-    if value < 59.5:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

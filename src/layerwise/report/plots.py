@@ -1,48 +1,34 @@
-"""Curves as inline SVG that take their colours and font from the page, so that they read in light, dark and print."""
+"""Curves of training as inline SVG that take their colours and font from the page."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
-import re
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import matplotlib
-from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from layerwise.report.drawing import DASHED, DOTTED, SOFT, TRAIN, VALID, Plot, canvas, frame, to_svg
 from layerwise.report.read import Epoch
 
-# Colours are drawn as these and replaced in the SVG by what the page's style defines.
-TRAIN, VALID, INK, FAINT = "#010203", "#020304", "#030405", "#040506"
-STYLE = {TRAIN: "var(--train)", VALID: "var(--valid)", INK: "var(--soft)", FAINT: "var(--line)"}
-WIDTH, HEIGHT = 4.4, 2.7  # inches
 LETTERS = 62  # of the small font across the axes
+CURVES = (("loss", "Loss"), ("accuracy", "Accuracy"), ("mase", "MASE"), ("pinball", "Pinball loss"))
+Stages = list[tuple[str, int, int]]
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A drawing with its title and what it shows in words."""
-
-    title: str
-    svg: Markup
-    words: str
-
-
-def curves(epochs: Sequence[Epoch]) -> list[Plot]:
-    """Loss and accuracy by epoch, training and validation, stages marked off; what was not logged is left out.
+def curves(epochs: Sequence[Epoch], *, compete: bool = False) -> list[Plot]:
+    """Loss, accuracy and errors by epoch, training and validation, stages marked off; what was not logged is left out.
 
     Args:
         epochs: in the order of training, from all stages.
+        compete: each stage trains a network of its own, so no line leads from one to the next, and where none has two
+            epochs there is nothing to draw.
     """
+    if compete and all(first == last for _, first, last in stages(epochs)):
+        return []
     return [
-        _curve(epochs, name, title)
-        for name, title in (("loss", "Loss"), ("accuracy", "Accuracy"))
+        _curve(epochs, name, title, compete)
+        for name, title in CURVES
         if any(math.isfinite(value) for value in series(epochs, "train", name) + series(epochs, "valid", name))
     ]
 
@@ -61,7 +47,7 @@ def best_index(epochs: Sequence[Epoch]) -> int | None:
     return max((index for index, epoch in enumerate(epochs) if epoch.best), default=None)
 
 
-def stages(epochs: Sequence[Epoch]) -> list[tuple[str, int, int]]:
+def stages(epochs: Sequence[Epoch]) -> Stages:
     """Name, first and last epoch (0-based, over all stages) of each stage."""
     found, start = [], 0
     for (_, name), group in itertools.groupby(epochs, key=lambda epoch: (epoch.stage_index, epoch.stage)):
@@ -71,47 +57,32 @@ def stages(epochs: Sequence[Epoch]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _curve(epochs: Sequence[Epoch], name: str, title: str) -> Plot:
+def _curve(epochs: Sequence[Epoch], name: str, title: str, compete: bool) -> Plot:
     train, valid = series(epochs, "train", name), series(epochs, "valid", name)
-    with (
-        matplotlib.rc_context(
-            {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "font.size": 8.5}
-        ),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # the browser has more letters
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.subplots()
-        _frame(axes, len(epochs))
-        _draw(axes, train, TRAIN, (0, (4, 2)))
-        _draw(axes, valid, VALID, "-")
-        best = best_index(epochs)
+    parts, best = stages(epochs), best_index(epochs)
+    lines = parts if compete else [("", 0, len(epochs) - 1)]
+    with canvas(name) as (figure, axes):
+        frame(axes, "epoch")
+        axes.set_xlim(0.5, len(epochs) + 0.5)
+        for _, first, last in lines:
+            _draw(axes, first, train[first : last + 1], TRAIN, DASHED)
+            _draw(axes, first, valid[first : last + 1], VALID, "-")
         if best is not None and math.isfinite(valid[best]):
             axes.plot(best + 1, valid[best], "o", markersize=8, markerfacecolor="none", color=VALID, clip_on=False)
-        _mark_stages(axes, stages(epochs), len(epochs))
-        return Plot(title, _svg(figure), _words(title, train, valid, best))
+        _mark_stages(axes, parts, len(epochs))
+        return Plot(title, to_svg(figure), _words(title, train, valid, best, lines))
 
 
-def _frame(axes: Axes, epochs: int) -> None:
-    axes.set_xlabel("epoch", color=INK)
-    axes.set_xlim(0.5, epochs + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.tick_params(colors=INK, length=0)
-    axes.grid(axis="y", color=FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT)
-
-
-def _draw(axes: Axes, values: Sequence[float], colour: str, line: str | tuple[int, tuple[int, int]]) -> None:
+def _draw(
+    axes: Axes, first: int, values: Sequence[float], colour: str, line: str | tuple[int, tuple[int, int]]
+) -> None:
     finite = [value if math.isfinite(value) else math.nan for value in values]
     dot = "o" if len(values) <= 40 else ""
-    axes.plot(range(1, len(values) + 1), finite, linestyle=line, marker=dot, markersize=3, linewidth=1.6, color=colour)
+    across = range(first + 1, first + len(values) + 1)
+    axes.plot(across, finite, linestyle=line, marker=dot, markersize=3, linewidth=1.6, color=colour)
 
 
-def _mark_stages(axes: Axes, found: Sequence[tuple[str, int, int]], epochs: int) -> None:
+def _mark_stages(axes: Axes, found: Stages, epochs: int) -> None:
     if len(found) < 2:
         return
     fits = all(len(name) + 2 <= LETTERS * (last - first + 1) / epochs for name, first, last in found)
@@ -119,33 +90,20 @@ def _mark_stages(axes: Axes, found: Sequence[tuple[str, int, int]], epochs: int)
         text = name if fits else str(number)
         axes.annotate(
             text, (first + 0.5, 1.02), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-            color=INK, fontsize=7.5, annotation_clip=False,
+            color=SOFT, fontsize=7.5, annotation_clip=False,
         )  # fmt: skip
         if first:
-            axes.axvline(first + 0.5, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+            axes.axvline(first + 0.5, color=SOFT, linewidth=0.8, linestyle=DOTTED)
 
 
-def _svg(figure: Figure) -> Markup:
-    """The drawing without what would reach out of it: ids, addresses, style rules, a fixed size."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue().decode("utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<g id=\"patch_1\">.*?</g>", "", text, flags=re.DOTALL)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"', "", text)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text)
-    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
-    for colour, variable in STYLE.items():
-        text = text.replace(colour, variable)
-    return Markup(text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1))
-
-
-def _words(title: str, train: Sequence[float], valid: Sequence[float], best: int | None) -> str:
-    parts = [
-        f"{name} from {ends[0]:.3f} to {ends[-1]:.3f}"
-        for name, values in (("training", train), ("validation", valid))
-        if (ends := [value for value in values if math.isfinite(value)])
-    ]
+def _words(title: str, train: Sequence[float], valid: Sequence[float], best: int | None, lines: Stages) -> str:
+    told = []
+    for name, first, last in lines:
+        parts = [
+            f"{part} from {ends[0]:.3f} to {ends[-1]:.3f}"
+            for part, values in (("training", train), ("validation", valid))
+            if (ends := [value for value in values[first : last + 1] if math.isfinite(value)])
+        ]
+        told.append(f"{name}: {', '.join(parts)}" if name else ", ".join(parts))
     kept = f"; the weights of epoch {best + 1} were kept" if best is not None else ""
-    return f"{title} over {len(train)} epochs: {', '.join(parts)}{kept}."
+    return f"{title} over {len(train)} epochs: {'; '.join(told)}{kept}."

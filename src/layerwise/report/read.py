@@ -21,7 +21,9 @@ from layerwise.errors import StoreError
 
 T = TypeVar("T")
 PREDICTIONS = ("id", "path", "label", "predicted", "probability", "loss")
+FORECASTS = ("id", "series", "ds", "step", "y", "forecast", "low", "high")
 EXAMPLES = ("id", "path", "label", "split", "problem")
+LEVEL = 0.8  # of intervals, where the recipe names none
 # Text that a spreadsheet would run as a formula is written with an apostrophe in front (`store/atomic.py`).
 GUARDED = r"^'(\s*[=+\-@＝＋－＠]|[\t\r\n])"
 
@@ -35,7 +37,7 @@ class Figure(pydantic.BaseModel):
 
 
 class Baseline(pydantic.BaseModel):
-    """The scores of a trivial answer."""
+    """The scores of a simpler answer."""
 
     name: str
     metrics: dict[str, Figure]
@@ -73,7 +75,11 @@ class Metrics(pydantic.BaseModel):
     n: int
     metrics: dict[str, Figure]
     baseline: Baseline | None = None
+    baselines: list[Baseline] = []
     verdict: str
+    series: int | None = None  # of forecasts, where n counts windows
+    season: int | None = None  # steps
+    interval_over: str = ""  # what intervals resample, where that is not the examples
     seconds: dict[str, float] = {}
     plan: Plan | None = None
     versions: dict[str, str] = {}
@@ -109,6 +115,24 @@ class RunFiles:
     examples: pl.DataFrame | None = None
     written: datetime | None = None  # when the newest of the files was written, UTC
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """As the figures say, else the recipe; empty where neither does."""
+        return self.metrics.task if self.metrics else str(self.recipe.get("task", ""))
+
+    @property
+    def season(self) -> int | None:
+        """Steps after which the series repeat, as the figures or the recipe name them."""
+        tables = [self.recipe, *[part for part in self.recipe.values() if isinstance(part, dict)]]
+        named = [self.metrics.season if self.metrics else None, *[table.get("season") for table in tables]]
+        return next((season for season in named if isinstance(season, int) and season > 0), None)
+
+    @property
+    def level(self) -> float:
+        """The share of values that the intervals of forecasts are to hold."""
+        level = self.recipe.get("interval")
+        return level if isinstance(level, float) and 0 < level < 1 else LEVEL
 
 
 def read_run(path: Path) -> RunFiles:
@@ -171,10 +195,14 @@ def _log(file: Path) -> list[Epoch]:
 
 def _predictions(file: Path) -> pl.DataFrame:
     """Everything as text first: a class named "007" is no number."""
-    table = _with(pl.read_csv(file, infer_schema=False), PREDICTIONS)
-    table = table.with_columns(pl.all().str.replace(GUARDED, "$1"))
-    numbers = [pl.col(name).cast(pl.Float64, strict=False) for name in ("probability", "loss")]
-    return table.with_columns(pl.col("id").cast(pl.Int64, strict=False), *numbers)
+    table = pl.read_csv(file, infer_schema=False)
+    forecast = "forecast" in table.columns and "predicted" not in table.columns
+    table = _with(table, FORECASTS if forecast else PREDICTIONS).with_columns(pl.all().str.replace(GUARDED, "$1"))
+    whole = ["id", "step"] if forecast else ["id"]
+    numbers = ["y", "forecast", "low", "high"] if forecast else ["probability", "loss"]
+    return table.with_columns(
+        pl.col(*whole).cast(pl.Int64, strict=False), pl.col(*numbers).cast(pl.Float64, strict=False)
+    )
 
 
 def _examples(file: Path) -> pl.DataFrame:

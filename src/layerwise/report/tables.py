@@ -12,19 +12,28 @@ import polars as pl
 from numpy.typing import NDArray
 
 from layerwise.metrics import confusion, per_class
-from layerwise.report.pictures import Picture, picture
+from layerwise.report.pictures import picture
 from layerwise.report.plots import series, stages
-from layerwise.report.read import Epoch, Figure, Metrics
+from layerwise.report.read import Epoch
+from layerwise.report.traces import trace
+from layerwise.report.words import cut
 
 WIDEST = 30  # classes of a confusion table that can still be read
 PAIRS = 12
 WORST = 24
 PROBLEMS = 500
-NAMES = {
-    "accuracy": ("Accuracy", "share of right answers; higher is better"),
-    "macro_f1": ("Macro F1", "mean over classes, rare ones weigh as much; higher is better"),
-    "log_loss": ("Log loss", "nats; being surely wrong costs most; lower is better"),
-}
+REASONS = 12  # distinct ones that are still counted in a table
+TEXT = 300  # characters of a text that are shown
+# Best validation of a network, where it was logged: the lowest or the highest over its epochs.
+BEST = (
+    ("calibrated_loss", "Lowest validation loss", min),
+    ("accuracy", "Highest validation accuracy", max),
+    ("macro_f1", "Highest validation macro F1", max),
+    ("mase", "Lowest validation MASE", min),
+    ("pinball", "Lowest validation pinball loss", min),
+)
+LOSS = ("loss", "Lowest validation loss", min)  # where no calibrated one was logged
+LAST = (("loss", "Validation loss"), ("accuracy", "Validation accuracy"))
 Row = dict[str, Any]
 Thumbnail = Callable[[int], NDArray[Any] | None]
 
@@ -50,29 +59,6 @@ def judge(predictions: pl.DataFrame) -> Judged | None:
     return Judged(classes, confusion(predicted, targets, len(classes)))
 
 
-def headline(metrics: Metrics) -> list[Row]:
-    """A row a metric: the model's figure and the baseline's, and where both lie on a bar from 0 to 100 %."""
-    rows = []
-    for key, mine in metrics.metrics.items():
-        name, hint = NAMES.get(key, (key.replace("_", " ").capitalize(), ""))
-        theirs = metrics.baseline.metrics.get(key) if metrics.baseline else None
-        bar = _bar(mine, theirs)
-        rows.append({"name": name, "hint": hint, "mine": mine, "theirs": theirs, "bar": bar})
-    return rows
-
-
-def _bar(mine: Figure, theirs: Figure | None) -> dict[str, float] | None:
-    figures = [mine] if theirs is None else [mine, theirs]
-    ends = [end for figure in figures for end in (figure.value, figure.low, figure.high) if end is not None]
-    if min(ends) < 0 or not all(map(math.isfinite, ends)):
-        return None
-    top = 100.0 if max(ends) <= 1 else 95 / max(ends)
-    low = mine.value if mine.low is None else mine.low
-    high = mine.value if mine.high is None else mine.high
-    bar = {"value": mine.value * top, "low": low * top, "width": max(0.0, high - low) * top}
-    return bar | ({"baseline": theirs.value * top} if theirs else {})
-
-
 def data_counts(examples: pl.DataFrame) -> dict[str, Any]:
     """How many examples each class has in each part; what no part has is set aside."""
     part = pl.when(pl.col("problem").is_not_null()).then(pl.lit("set aside")).otherwise(pl.col("split"))
@@ -95,7 +81,9 @@ def data_counts(examples: pl.DataFrame) -> dict[str, Any]:
 def problems(examples: pl.DataFrame) -> dict[str, Any]:
     """The examples that could not be used, with the reason; the list is cut off where it is very long."""
     bad = examples.filter(pl.col("problem").is_not_null()).sort("path")
-    return {"total": len(bad), "rows": bad.head(PROBLEMS).select("path", "problem").to_dicts()}
+    counted = bad["problem"].value_counts().sort(["count", "problem"], descending=[True, False])
+    told = counted.to_dicts() if len(counted) <= REASONS and len(counted) < len(bad) else []
+    return {"total": len(bad), "rows": bad.head(PROBLEMS).select("path", "problem").to_dicts(), "reasons": told}
 
 
 def confusion_rows(judged: Judged) -> list[Row] | None:
@@ -145,9 +133,9 @@ def class_rows(judged: Judged) -> list[Row]:
     ]
 
 
-def stage_rows(epochs: Sequence[Epoch]) -> list[Row]:
-    """A row a stage of training."""
-    rows = []
+def stage_table(epochs: Sequence[Epoch], *, compete: bool = False) -> dict[str, Any]:
+    """A row a stage of training: the validation of its last epoch, or the best of any where networks compete."""
+    rows: list[Row] = []
     for number, (name, first, last) in enumerate(stages(epochs), start=1):
         part = epochs[first : last + 1]
         rates = [epoch.learning_rate for epoch in part if epoch.learning_rate is not None]
@@ -159,12 +147,23 @@ def stage_rows(epochs: Sequence[Epoch]) -> list[Row]:
                 "last": last + 1,
                 "rates": (rates[0], rates[-1]) if rates else None,
                 "seconds": sum(epoch.took() for epoch in part),
-                "loss": series(part, "valid", "loss")[-1],
-                "accuracy": series(part, "valid", "accuracy")[-1],
+                "figures": _best_figures(part) if compete else {key: series(part, "valid", key)[-1] for key, _ in LAST},
                 "kept": any(epoch.best for epoch in part) and not any(epoch.best for epoch in epochs[last + 1 :]),
             }
         )
-    return rows
+    titles = [(key, title) for key, title, _ in (*BEST, LOSS)] if compete else list(LAST)
+    columns = [(key, title) for key, title in titles if not compete or any(key in row["figures"] for row in rows)]
+    return {"columns": columns, "rows": rows}
+
+
+def _best_figures(part: Sequence[Epoch]) -> dict[str, float]:
+    found = {}
+    for key, _, best in (*BEST, LOSS):
+        if known := [value for value in series(part, "valid", key) if math.isfinite(value)]:
+            found[key] = best(known)
+    if "calibrated_loss" in found:
+        del found["loss"]
+    return found
 
 
 def epoch_rows(epochs: Sequence[Epoch]) -> dict[str, Any]:
@@ -183,15 +182,21 @@ def epoch_rows(epochs: Sequence[Epoch]) -> dict[str, Any]:
 
 
 def worst(predictions: pl.DataFrame, thumbnail: Thumbnail | None) -> list[Row]:
-    """The wrong answers that cost most, each with its picture where one can be had."""
+    """The wrong answers that cost most, each with its text, picture or line where one can be had."""
     wrong = predictions.filter(pl.col("label") != pl.col("predicted"))
-    rows = wrong.sort("loss", descending=True, nulls_last=True).head(WORST).select(
-        "id", "path", "label", "predicted", "probability", "loss"
-    )  # fmt: skip
-    return [{**row, "picture": _picture(row["id"], thumbnail)} for row in rows.to_dicts()]
+    names = ["id", "path", "label", "predicted", "probability", "loss", *["text"] * ("text" in predictions.columns)]
+    rows = wrong.sort("loss", descending=True, nulls_last=True).head(WORST).select(names).to_dicts()
+    return [{**row, "text": _text(row.get("text")), **_look(row["id"], thumbnail)} for row in rows]
 
 
-def _picture(number: int | None, thumbnail: Thumbnail | None) -> dict[str, Any] | None:
-    pixels = thumbnail(number) if thumbnail is not None and number is not None else None
-    found: Picture | None = picture(pixels) if pixels is not None else None
-    return asdict(found) if found else None
+def _text(text: str | None) -> str | None:
+    return None if text is None else cut(text.strip(), TEXT)
+
+
+def _look(number: int | None, thumbnail: Thumbnail | None) -> Row:
+    """A picture from (H, W, C) pixels, a line from a (T, C) sequence; None for what is neither."""
+    values = thumbnail(number) if thumbnail is not None and number is not None else None
+    return {
+        "picture": asdict(picture(values)) if values is not None and values.ndim == 3 else None,
+        "trace": trace(values) if values is not None and values.ndim == 2 and values.size else None,
+    }

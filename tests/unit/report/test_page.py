@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,61 +14,11 @@ import pytest
 from layerwise.errors import StoreError
 from layerwise.metrics import summarize
 from layerwise.report import write_report
-from layerwise.report.page import duration, percent, visible
+from layerwise.report.words import duration, figure, percent, visible
 from layerwise.store.atomic import write_csv, write_json
+from layerwise_tests.pages import Page, line
 
 SCRIPT = "<script>alert(1)</script>"
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text; fails on tags that do not close."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.open: list[str] = []
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.words: list[str] = []
-        self.feed(self.source)
-        assert not self.open, f"left open: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def line(stage: str, index: int, epoch: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "stage_index": index,
-        "epoch": epoch,
-        "train": {"loss": 1.0 / (epoch + 1), "accuracy": 0.5},
-        "valid": {"loss": 1.2 / (epoch + 1), "accuracy": 0.4, "macro_f1": 0.3},
-        "learning_rate": 0.001,
-        "seconds": {"train": 2.0, "valid": 0.5},
-        "best": False,
-    } | changes
 
 
 def make_run(folder: Path, classes: list[str], n: int = 40, wrong: int = 30) -> Path:
@@ -117,7 +65,7 @@ def test_the_page_shows_verdict_figures_baseline_classes_recipe_and_command(run:
     for words in ("0.250", "Majority class", "Log loss", "seed = 7", "layerwise train 'my photos' --recipe", "torch"):
         assert words in page.text
     assert "1 could not be used" in page.text and "not an image" in page.text
-    assert "41 examples in 3 classes" in page.text
+    assert "41 images in 3 classes" in page.text
     assert "1. head" in page.text and "2. all" in page.text and "epoch 2, whose weights were kept" in page.text
     assert page.tags["svg"] == 2 and page.tags["h1"] == 1
 
@@ -290,6 +238,13 @@ def test_a_page_with_24_photographs_is_small(run: Path) -> None:
 
 
 def test_words_for_people() -> None:
+    assert (figure(0.0), figure(-12.345), figure(999.9), figure(2e9), figure(None)) == (
+        "0.000",
+        "-12.35",
+        "999.9",
+        "2e+09",
+        "–",
+    )
     assert visible("a\x1b[1m\u2028") == "a\\x1b[1m\\u2028"
     assert visible("Tülpe 花") == "Tülpe 花"
     assert (duration(0.04), duration(59.4), duration(59.9), duration(3600)) == (

@@ -1,0 +1,131 @@
+"""What the page calls things, and how it writes text and numbers."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the examples of a task are called.
+
+    Args:
+        one, many: the example.
+        place: the head of a column that says where it lies.
+        shown: what a card shows of it.
+        networks: a stage of training is a network that competes with those of the other stages.
+    """
+
+    one: str
+    many: str
+    place: str
+    shown: str
+    networks: bool = True
+
+
+UNKNOWN = Words("example", "examples", "Where", "picture", networks=False)
+TASKS = {
+    "image-classification": Words("image", "images", "File", "picture", networks=False),
+    "text-classification": Words("text", "texts", "Where", "text"),
+    "sequence-classification": Words("sequence", "sequences", "Where", "values"),
+    "forecast": Words("series", "series", "Series", "values"),
+}
+
+
+def words_of(task: str) -> Words:
+    """What the examples of a task are called; a task that nobody knows has examples.
+
+    Example:
+        >>> words_of("text-classification").many
+        'texts'
+    """
+    return TASKS.get(task, UNKNOWN)
+
+
+def visible(text: object) -> str:
+    """Text from data on one line: what cannot be seen (line ends, marks that turn the direction) as its code.
+
+    Example:
+        >>> visible("a\\nb")
+        'a\\\\nb'
+    """
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
+        for character in str(text)
+    )
+
+
+def begin(text: str) -> str:
+    """The text as the beginning of a line; the rest stays as it is, unlike with `str.capitalize`.
+
+    Example:
+        >>> begin("nearest neighbour"), begin("TF-IDF")
+        ('Nearest neighbour', 'TF-IDF')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters and an ellipsis, between two words where one ends near by.
+
+    Example:
+        >>> cut("a long story", 8), cut("short", 8)
+        ('a long…', 'short')
+    """
+    if len(text) <= most:
+        return text
+    start = text[:most]
+    gap = start.rfind(" ")
+    return f"{start[:gap] if gap > 0.7 * most else start}…"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def figure(value: float | None) -> str:
+    """A figure of any size with the digits that tell.
+
+    Example:
+        >>> figure(0.5), figure(12345.6), figure(123.456), figure(0.00012)
+        ('0.500', '12,346', '123.5', '0.00012')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    size = abs(value)
+    if size and (size < 0.001 or size >= 1e7):
+        return f"{value:.2g}"
+    return f"{value:,.{3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0}f}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; what is little is not called nothing."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate, short."""
+    return "–" if value is None else f"{value:.2g}".replace("e-0", "e-")
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def duration(value: float) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(75.2), duration(3.21)
+        ('1 min 15 s', '3.2 s')
+    """
+    if value < 59.5:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
