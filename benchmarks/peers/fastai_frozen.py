@@ -12,13 +12,13 @@ import warnings
 
 warnings.filterwarnings("ignore")
 
-import fastai.vision.all as fastai  # noqa: E402
-from fastai.callback.channelslast import ChannelsLast  # noqa: E402
-from photographs import classes, listed, pictures  # noqa: E402
-from shared import Watch, tell, words  # noqa: E402
-from torch import nn  # noqa: E402
+import fastai.vision.all as fastai
+from fastai.callback.channelslast import ChannelsLast
+from photographs import classes, listed, pictures
+from shared import Watch, tell, words
+from torch import nn
 
-from layerwise.models import backbone_preprocess, build_model, find_model  # noqa: E402
+from layerwise.models import backbone_preprocess, build_model, find_model
 
 
 class Laps(fastai.Callback):

@@ -14,10 +14,10 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 warnings.filterwarnings("ignore")
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from keras import layers  # noqa: E402
-from shared import Watch, tell, words  # noqa: E402
+import keras
+import tensorflow as tf
+from keras import layers
+from shared import Watch, tell, words
 
 NETWORKS = {"efficientnet_b0": keras.applications.EfficientNetB0, "resnet50": keras.applications.ResNet50}
 

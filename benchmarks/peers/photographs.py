@@ -27,8 +27,8 @@ def listed(data: str, part: str) -> list[Path]:
 def pictures(files: list[Path], network: str) -> list[Image.Image]:
     """Decoded, scaled and cut as the network's weights were trained, by as many threads as there are cores."""
     look = backbone_preprocess(network)
-    side = int(look["height"])  # type: ignore[call-overload]
-    bigger = int(side / float(look["crop_share"]))  # type: ignore[arg-type]
+    side = int(look["height"])
+    bigger = int(side / look["crop_share"])
     cut = v2.Compose([v2.Resize(bigger, v2.InterpolationMode(look["interpolation"])), v2.CenterCrop(side)])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda file: cut(Image.open(file).convert("RGB")), files))

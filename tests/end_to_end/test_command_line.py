@@ -6,7 +6,6 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -14,6 +13,7 @@ import pytest
 import layerwise
 from layerwise.cli import call
 from layerwise_tests import images
+from layerwise_tests.runs import only_object
 
 QUICK = ["--model", "cnn-28", "--epochs", "1"]
 
@@ -40,14 +40,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
     return place
-
-
-def only_object(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The one JSON object that standard output is to hold."""
-    text = capsys.readouterr().out
-    found = json.loads(text)
-    assert isinstance(found, dict) and len(text.splitlines()) == 1
-    return found
 
 
 def test_train_tells_people_the_figures_and_where_everything_lies(

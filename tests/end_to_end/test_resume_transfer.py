@@ -91,13 +91,17 @@ def stopped(steps: int, photos: Path, out: Path, recipe: dict[str, Any], monkeyp
 
 # 30 training images in batches of 8: 4 steps an epoch, and a fit is one. The stages end at 1 and 17; the first views
 # are drawn anew in the third epoch, from step 6 on.
-@pytest.mark.parametrize("steps", [1, 2, 7, 17])
+@pytest.mark.parametrize(
+    ("way", "steps"),
+    [*(("straight", steps) for steps in (1, 2, 7, 17)), *(("computed", steps) for steps in (10, 21))],
+)
 def test_stopped_in_any_stage(
-    steps: int, photos: Path, straight: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, steps: int, photos: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped(steps, photos, tmp_path / "run", RECIPE, monkeypatch)
+    recipe = {"straight": RECIPE, "computed": COMPUTED}[way]
+    stopped(steps, photos, tmp_path / "run", recipe, monkeypatch)
     api.resume(tmp_path / "run", show=Silent())
-    assert fingerprint(tmp_path / "run") == straight
+    assert fingerprint(tmp_path / "run") == request.getfixturevalue(way)
 
 
 @pytest.mark.parametrize("steps", [1, 13])
@@ -113,15 +117,6 @@ def test_what_was_kept_may_be_gone_when_a_run_goes_on(
     shutil.rmtree(own_cache)
     api.resume(tmp_path / "run", show=Silent())
     assert fingerprint(tmp_path / "run") == straight
-
-
-@pytest.mark.parametrize("steps", [10, 21])
-def test_stopped_in_any_stage_where_nothing_is_kept(
-    steps: int, photos: Path, computed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped(steps, photos, tmp_path / "run", COMPUTED, monkeypatch)
-    api.resume(tmp_path / "run", show=Silent())
-    assert fingerprint(tmp_path / "run") == computed
 
 
 def test_killed_in_every_stage_of_one_run(photos: Path, straight: dict[str, Any], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from layerwise import api
 from layerwise.cli import call
 from layerwise.console import Silent
 from layerwise_tests import images
+from layerwise_tests.runs import only_object
 
 QUICK = ["--set", "data.size=64", "--device", "cpu"]
 TWO = ["--models", "resnet50,efficientnet_lite0"]
@@ -24,13 +25,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     return images.folder(tmp_path / "my photos", count=12, side=40)
-
-
-def only_object(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    text = capsys.readouterr().out
-    found = json.loads(text)
-    assert isinstance(found, dict) and len(text.splitlines()) == 1
-    return found
 
 
 def test_people_get_a_table_the_reasons_and_the_command_to_train_the_best(

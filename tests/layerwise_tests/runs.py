@@ -1,4 +1,4 @@
-"""Runs that are stopped and killed, and all that must not depend on it."""
+"""Runs that are stopped and killed, what must not depend on it, and what a command line says."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ import pytest
 
 from layerwise.engine import loop
 from layerwise.store.model_file import load_model
+
+
+def only_object(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The one JSON object that standard output is to hold."""
+    text = capsys.readouterr().out
+    found = json.loads(text)
+    assert isinstance(found, dict) and len(text.splitlines()) == 1
+    return found
 
 
 def fingerprint(run: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Reading the table imports neither torch nor timm; building does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import UsageError, nearest
 from layerwise.models.table import MODELS, Entry, Request
@@ -129,7 +129,7 @@ def at_hand(entry: Entry) -> bool:
     return weights.cached_file(timm.get_pretrained_cfg(entry.source)) is not None
 
 
-def backbone_preprocess(name: str) -> dict[str, object]:
+def backbone_preprocess(name: str) -> dict[str, Any]:
     """What a pretrained network's images looked like: the values of a `Preprocess`.
 
     Returns:
