@@ -9,10 +9,14 @@ NAMES = {
     "accuracy": "flowers and ants-bees with efficientnet_lite0; several seeds",
     "cifar": "the course's CIFAR network, 10 epochs with augmentation",
     "fashion": "Fashion-MNIST with airbench-small, within 10 CPU-minutes",
+    "forecast": "M4 hourly, ETTh1 and airline passengers, beside simple methods and published figures",
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",
     "memory": "peak memory for 1,000 and 10,000 photographs",
     "frozen": "keeping what a frozen network gives, beside recomputing it and five peers",
+    "recurrent": "recurrent training steps: the course's text model beside Keras, unequal lengths beside packing",
     "screen": "screening three networks on flowers, beside their forward passes alone",
+    "sequences": "four sets of the UCR and UEA archives, several seeds, beside ridge and the nearest neighbour",
+    "texts": "movie-reviews, questions and sms by auto, beside TF-IDF and logistic regression; 5 seeds",
     "thaw": "flowers cross-validated and ants-bees: head alone beside head and thaw",
 }
 

@@ -10,8 +10,6 @@ import torch
 
 from layerwise.data.loader import shuffle
 
-# Batches whose sequences are sorted by length among themselves: more saves padding, and mixes an epoch less.
-_POOL = 50
 _PART_BATCH = 256  # sequences a batch of a part that is only looked at, where nothing depends on the batch
 
 
@@ -83,6 +81,8 @@ class SequenceBatches:
         batch_size: examples a step; the last batch of an epoch may be smaller.
         seed: of the run.
         device: where batches are put.
+        pool: batches whose sequences are sorted by length among themselves: more saves padding, and mixes an epoch
+            less.
     """
 
     sequences: Ragged
@@ -91,6 +91,7 @@ class SequenceBatches:
     batch_size: int
     seed: int
     device: torch.device
+    pool: int = 50
 
     @property
     def steps(self) -> int:
@@ -101,7 +102,7 @@ class SequenceBatches:
     def train(self, epoch: int, start: int = 0) -> Iterator[SequenceBatch]:
         """Shuffled batches of like length of one epoch, from step `start` on."""
         ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)[: self.steps * self.batch_size]
-        lengths, pool = self.sequences.lengths, _POOL * self.batch_size
+        lengths, pool = self.sequences.lengths, self.pool * self.batch_size
         cut: list[np.ndarray] = []
         for first in range(0, len(ids), pool):
             some = ids[first : first + pool]

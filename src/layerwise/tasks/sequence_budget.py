@@ -1,0 +1,80 @@
+"""How many epochs of each network a budget reaches for, by measuring a few steps."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+
+from layerwise.console import Show
+from layerwise.data.ragged import SequenceBatches
+from layerwise.engine.finder import unchanged
+from layerwise.errors import UsageError
+from layerwise.tasks.classification import Classification
+from layerwise.tasks.run_recipe import Candidate
+
+FINISH = 0.1  # of a budget, for the reported part, the baselines and the files
+_USABLE = 0.8  # of what then is left: steps are not all as fast as those measured
+_PROBES = 4
+_WORTH = 5  # epochs, with fewer of which a network that competes is left out
+
+
+def within_budget(
+    candidates: Sequence[Candidate],
+    task: Classification,
+    batches: SequenceBatches,
+    *,
+    budget: float,
+    left: float,
+    show: Show,
+) -> tuple[Candidate, ...]:
+    """The networks with as many of their epochs as there is time for, the same time for each.
+
+    Args:
+        candidates: in the order in which they are given up, last first.
+        task: holds their networks, which are as before when this returns.
+        batches: they train on.
+        budget: of the run, in seconds.
+        left: of it, in seconds.
+        show: what is given up is printed there.
+
+    Raises:
+        UsageError: there is not time for one epoch.
+    """
+    began = time.monotonic()
+    costs = {candidate.name: _epoch_seconds(candidate, task, batches) for candidate in candidates}
+    usable = _USABLE * (left - FINISH * budget - (time.monotonic() - began))
+    kept = list(candidates)
+    while len(kept) > 1 and any(_reach(each, costs, usable / len(kept)) < min(_WORTH, each.epochs) for each in kept):
+        show.say(f"Given up for the budget: {kept.pop().name}.")
+    found = []
+    for candidate in kept:
+        epochs = _reach(candidate, costs, usable / len(kept))
+        if epochs < 1:
+            raise UsageError(
+                f"A budget of {budget:.0f} s is too short: an epoch of {candidate.name} takes "
+                f"{costs[candidate.name]:.1f} s here.",
+                fix="Give more time, or name a smaller network.",
+            )
+        if epochs < candidate.epochs:
+            show.say(f"Budget: {epochs} of {candidate.epochs} epochs of {candidate.name}.")
+        found.append(candidate.model_copy(update={"epochs": epochs}))
+    return tuple(found)
+
+
+def _reach(candidate: Candidate, costs: dict[str, float], seconds: float) -> int:
+    return min(candidate.epochs, int(seconds / costs[candidate.name]))
+
+
+def _epoch_seconds(candidate: Candidate, task: Classification, batches: SequenceBatches) -> float:
+    """Seconds of an epoch and its validation; the first step, in which buffers are made, is left out."""
+    task.name = candidate.name
+    with unchanged(task.network):
+        task.begin(candidate, steps=_PROBES)
+        ends = []
+        for batch in itertools.islice(itertools.chain.from_iterable(map(batches.train, itertools.count())), _PROBES):
+            task.train_step(batch)
+            ends.append(time.perf_counter())
+        step = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
+    train, valid = (len(batches.parts[part]) for part in ("train", "valid"))
+    return step * batches.steps * (1 + valid / (3 * train))  # a forward pass is a third of a step

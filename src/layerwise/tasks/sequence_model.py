@@ -1,0 +1,181 @@
+"""A trained sequence classifier: predict, evaluate, and how it comes back from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from layerwise.config import build
+from layerwise.console import Show
+from layerwise.data.ragged import Ragged, SequenceBatches
+from layerwise.data.rows import printable
+from layerwise.data.sequence_rows import SequenceRows
+from layerwise.data.sequence_scale import Flag, SequencePreprocess
+from layerwise.data.sequence_tables import Columns as TableColumns
+from layerwise.data.sequences import is_table, judge, read_rows
+from layerwise.device import Device, pick
+from layerwise.engine.update import OptimizerRecipe
+from layerwise.errors import DataError, StoreError, UsageError
+from layerwise.metrics.summary import summarize
+from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.classification import Classification
+from layerwise.tasks.image_data import targets_of
+from layerwise.tasks.image_model import prediction_table
+from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.sequence_data import unread
+from layerwise.tasks.sequence_recipe import CUSTOM, TASK
+
+_COLUMNS = ("series", "time", "target", "label")
+
+
+@dataclass(frozen=True)
+class SequenceModel:
+    """A trained sequence classifier.
+
+    Args:
+        card: of its model file.
+        task: holds the network.
+        preprocess: from values to inputs.
+        device: where it computes.
+    """
+
+    card: ModelCard
+    task: Classification
+    preprocess: SequencePreprocess
+    device: Device
+
+    @property
+    def channels(self) -> int:
+        """Values a step."""
+        return len(self.preprocess.mean)
+
+    def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
+        """Predict files, tables, arrays, or a list of files or of arrays: a row for each series, in order.
+
+        A long table is read by the columns that were trained on.
+
+        A series that cannot be used has its problem in the last column, and no answer.
+        """
+        source = judge(_inputs(inputs, self.preprocess.columns), channels=self.channels)
+        with show.bar("predicting", len(source)) as advance:
+            probabilities, _ = self._probabilities(source.sequences, np.arange(len(source)), None)
+            advance(len(source))
+        table = prediction_table(self.card.classes, source.table["path"].to_list(), probabilities)
+        problems = source.table["problem"]
+        answers = [name for name in table.columns if name != "path"]
+        blank = [pl.when(problems.is_not_null()).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
+        return table.with_columns(blank).with_columns(problems)
+
+    def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
+        """Metrics on other labelled data: its test part where it has one by name, else all of it.
+
+        Args:
+            data: in any form that `train` takes; of a `.ts` file, that file alone.
+            show: where notes are shown.
+            columns: series, time, target and label of a long table; those that were trained on by default.
+
+        Raises:
+            DataError: a label that the model does not know, or nothing usable. UsageError: a column of another task.
+        """
+        check_columns(columns, _COLUMNS, TASK)
+        own: Mapping[Any, str] = self.preprocess.columns if is_table(data) else {}
+        source = judge(read_rows(data, TableColumns(**{**own, **columns}), pairs=False), channels=self.channels)
+        if unknown := sorted(set(source.classes) - set(self.card.classes)):
+            raise DataError(
+                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
+                expected=f"only {', '.join(self.card.classes[:20])}",
+            )
+        for note in (*source.notes, *unread(source.table)):
+            show.say(note)
+        targets = targets_of(source.table, self.card.classes)
+        usable = source.table["problem"].is_null().to_numpy() & (targets >= 0)
+        named = usable & (source.table["split"] == "test").fill_null(False).to_numpy()
+        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
+        if not len(rows):
+            raise DataError("No usable labelled series was found.", expected="at least one")
+        probabilities, right = self._probabilities(source.sequences, rows, targets)
+        metrics = summarize(
+            task=TASK,
+            split=part,
+            probabilities=probabilities,
+            targets=right,
+            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
+            classes=self.card.classes,
+            seconds={},
+        )
+        table = prediction_table(self.card.classes, source.table["path"].gather(rows).to_list(), probabilities, right)
+        return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
+
+    def _probabilities(
+        self, sequences: Ragged, rows: np.ndarray, targets: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n, classes) probabilities and (n,) targets of unscaled series."""
+        targets = np.full(len(sequences), -1) if targets is None else targets
+        batches = SequenceBatches(self.preprocess(sequences), targets, {"test": rows}, 1, 0, self.device.place)
+        return self.task.predict(batches.part("test"), self.card.temperature)
+
+
+def restore(
+    card: ModelCard, tensors: Mapping[str, torch.Tensor], network: nn.Module | None, device_name: str
+) -> SequenceModel:
+    """A model from its file.
+
+    Raises:
+        StoreError: the card contradicts itself, the tensors do not fit the network that it names, or the network is
+            the user's own and was not given.
+    """
+    shape, look = card.network, build(SequencePreprocess, card.preprocess)
+    if not len(card.classes) == len(card.train_counts) == shape["classes"] or len(look.mean) != shape["channels"]:
+        raise StoreError(
+            f"The model file has {len(card.classes)} class names, counts of {len(card.train_counts)} classes, scales "
+            f"of {len(look.mean)} channels, and a network of {shape['classes']} and {shape['channels']}.",
+            expected="the same numbers",
+        )
+    if network is None:
+        if card.model == CUSTOM:
+            raise StoreError(
+                "This model file holds the weights of your own network, and no code.",
+                expected="the network itself",
+                fix="Give it: layerwise.load(path, network=MyNet()).",
+            )
+        sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
+        network = build_sequence_model(TASK, card.model, sizes, shape["options"])
+    check_tensors(network.state_dict(), tensors)
+    network.load_state_dict(dict(tensors))
+    device = pick(device_name, card.precision)
+    task = Classification({card.model: network}, OptimizerRecipe(), "auto", device)
+    return SequenceModel(card, task, look, device)
+
+
+def _inputs(inputs: Any, known: Mapping[Flag, str]) -> SequenceRows:
+    """What is to be predicted; of a list of files, one that cannot be read is a row with a problem."""
+    if not isinstance(inputs, list | tuple) or not all(isinstance(each, str | Path) for each in inputs):
+        # A tuple is arrays here, not a pair (x, y).
+        return _some(_rows(list(inputs) if isinstance(inputs, tuple) else inputs, known))
+    found = SequenceRows()
+    for each in inputs:
+        try:
+            found.extend(_rows(each, known))
+        except DataError as error:
+            found.add(printable(str(each)), None, None, None, error.came.rstrip("."))
+    return _some(found)
+
+
+def _rows(data: Any, known: Mapping[Flag, str]) -> SequenceRows:
+    """Series of one input; of a table by the known columns but the label's, which is not needed."""
+    columns = {flag: column for flag, column in known.items() if flag != "label"} if is_table(data) else {}
+    return read_rows(data, TableColumns(**columns), labelled=False, pairs=False)
+
+
+def _some(found: SequenceRows) -> SequenceRows:
+    if not found.names:
+        raise UsageError("There is nothing to predict.", expected="a file, a table, or arrays")
+    return found

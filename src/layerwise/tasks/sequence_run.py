@@ -1,0 +1,194 @@
+"""A run of sequence classification, from data to outcome."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+import layerwise
+from layerwise.console import Show
+from layerwise.device import Device, pick, seed
+from layerwise.engine.loop import Batches
+from layerwise.errors import UsageError
+from layerwise.metrics.summary import summarize
+from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.store.model_file import ModelCard
+from layerwise.tasks import sequence_data
+from layerwise.tasks.classification import Classification
+from layerwise.tasks.image_model import prediction_table
+from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.run_recipe import Candidate
+from layerwise.tasks.sequence_baselines import rivals
+from layerwise.tasks.sequence_budget import FINISH, within_budget
+from layerwise.tasks.sequence_data import SequenceData
+from layerwise.tasks.sequence_recipe import CUSTOM, TASK
+
+_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
+
+
+def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
+    """Read the data, build the networks that compete, and say how each will be trained.
+
+    Args:
+        data: a path, arrays or a table; see `find_sequences`.
+        values: the user's part of the recipe.
+        network: the user's own; None for those of the table.
+        show: tells a person how far it is.
+
+    Raises:
+        LayerwiseError: the data or the recipe cannot be used.
+    """
+    began = time.monotonic()
+    if network is None and values.get("model") == CUSTOM:
+        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+    found = sequence_data.read(data, values, custom=network is not None)
+    recipe = found.recipe
+    device = pick(recipe.device, recipe.precision)
+    seed(recipe.seed)
+    if network is not None:
+        _check_network(network, found, device)
+    networks = {stage.name: _build(found, stage.name) if network is None else network for stage in recipe.stages}
+    task = Classification(
+        networks,
+        recipe.optimizer,
+        recipe.stop.metric,
+        device,
+        label_smoothing=recipe.label_smoothing,
+        class_weights=_weights(found) if recipe.class_weights else None,
+    )
+    for note in (_overview(found, device), *found.notes):
+        show.say(note)
+    batches, stages = found.batches(device), recipe.stages
+    if recipe.budget is not None and not values.get("stages"):
+        left = began + recipe.budget - time.monotonic()
+        stages = within_budget(stages, task, batches, budget=recipe.budget, left=left, show=show)
+        recipe = recipe.model_copy(update={"stages": stages})
+
+    def enter(stage: Candidate, show: Show, resumed: bool) -> Batches:
+        task.begin(stage, steps=stage.epochs * batches.steps)
+        return batches
+
+    return Job(
+        recipe=recipe,
+        task=task,
+        stages=stages,
+        enter=enter,
+        examples=found.examples,
+        patience=recipe.stop.patience,
+        save_seconds=recipe.save_seconds,
+        deadline=None if recipe.budget is None else began + recipe.budget * (1 - FINISH),
+        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept),
+        thumbnail=lambda row: None,
+    )
+
+
+def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
+    """A series is no picture: None for each."""
+    return lambda row: None
+
+
+def _overview(found: SequenceData, device: Device) -> str:
+    train, valid, held = (f"{len(found.ids(part)):,}" for part in ("train", "valid", "test"))
+    lengths = found.sequences.lengths[found.sequences.lengths > 0]
+    steps = f"{lengths.min():,}" + (f" to {lengths.max():,}" if lengths.min() < lengths.max() else "")
+    chosen = f"{valid} choose the network and the epoch, " if found.validates else ""
+    networks = " and ".join(stage.name for stage in found.recipe.stages)
+    return (
+        f"{found.examples.height:,} series of {steps} steps and {found.channels} channel"
+        f"{'s' * (found.channels > 1)}, {len(found.classes)} classes: {train} train, {chosen}"
+        f"{held} ({found.held_out}) are reported on. Network {networks}, on {device.name}."
+    )
+
+
+def _build(found: SequenceData, name: str) -> nn.Module:
+    sizes = Sizes(inputs=found.channels, outputs=len(found.classes), length=found.length)
+    return build_sequence_model(TASK, name, sizes, found.recipe.network)
+
+
+def _weights(found: SequenceData) -> torch.Tensor:
+    """Of each class, so that all weigh the same and their mean over the examples is 1: (classes,)."""
+    counts = np.bincount(_train_targets(found), minlength=len(found.classes))
+    return torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(1))).float()
+
+
+def _train_targets(found: SequenceData) -> np.ndarray:
+    targets: np.ndarray = found.targets[found.ids("train")]
+    return targets
+
+
+def _check_network(network: nn.Module, found: SequenceData, device: Device) -> None:
+    """A user's own network is tried on two series before anything long begins."""
+    batch = next(found.batches(device).part("test"))
+    wanted = (len(batch.ids), len(found.classes))
+    network.to(device.place).eval()
+    try:
+        with torch.inference_mode():
+            given = tuple(network(batch.inputs, batch.lengths).shape)
+    except (RuntimeError, ValueError, TypeError) as error:
+        shape = tuple(batch.inputs.shape)
+        raise UsageError(
+            f"Your network failed on inputs (B, T, C) = {shape} with lengths ({wanted[0]},): {error}."
+        ) from error
+    if given != wanted:
+        raise UsageError(
+            f"Your network's output has the shape {given} for {wanted[0]} series.",
+            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
+        )
+
+
+def _card(found: SequenceData, task: Classification, device: Device, temperature: float) -> ModelCard:
+    return ModelCard(
+        layerwise=layerwise.__version__,
+        task=TASK,
+        model=task.name,
+        network={
+            "classes": len(found.classes),
+            "channels": found.channels,
+            "size": found.length,
+            "options": found.recipe.network,
+        },
+        classes=found.classes,
+        preprocess=found.preprocess.model_dump(mode="json"),
+        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
+        precision="bfloat16" if device.autocast else "float32",
+        temperature=temperature,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tensors_sha256="",
+    )
+
+
+def _finish(
+    found: SequenceData,
+    task: Classification,
+    device: Device,
+    seconds: Mapping[str, float],
+    kept: Mapping[str, float],
+) -> Outcome:
+    began = time.monotonic()
+    rows = found.ids("test")
+    # Of examples that were trained on, a temperature would only say that they are known by heart.
+    temperature = kept["temperature"] if found.validates else 1.0
+    probabilities, targets = task.predict(found.batches(device).part("test"), temperature)
+    tested = time.monotonic()
+    others = rivals(found.sequences, found.targets, found.ids("train"), rows, len(found.classes))
+    metrics = summarize(
+        task=TASK,
+        split=found.held_out,
+        probabilities=probabilities,
+        targets=targets,
+        train_targets=_train_targets(found),
+        classes=found.classes,
+        seconds={**seconds, "test": tested - began, "baselines": time.monotonic() - tested},
+        rivals={rival.name: rival.probabilities for rival in others},
+    )
+    paths = found.examples["path"].gather(rows).to_list()
+    table = prediction_table(found.classes, paths, probabilities, targets)
+    card = _card(found, task, device, temperature)
+    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
