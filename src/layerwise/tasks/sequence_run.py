@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 import layerwise
+from layerwise.config import build
 from layerwise.console import Show
+from layerwise.data.sequences import find_sequences
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
-from layerwise.errors import UsageError
+from layerwise.errors import DataError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
@@ -27,8 +29,8 @@ from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_baselines import rivals
 from layerwise.tasks.sequence_budget import FINISH, within_budget
-from layerwise.tasks.sequence_data import SequenceData
-from layerwise.tasks.sequence_recipe import CUSTOM, TASK
+from layerwise.tasks.sequence_data import SequenceData, columns_of
+from layerwise.tasks.sequence_recipe import CUSTOM, TASK, SequenceRecipe
 
 _GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
@@ -85,13 +87,30 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         save_seconds=recipe.save_seconds,
         deadline=None if recipe.budget is None else began + recipe.budget * (1 - FINISH),
         finish=lambda seconds, kept: _finish(found, task, device, seconds, kept),
-        thumbnail=lambda row: None,
+        thumbnail=lambda row: found.sequences[row],
     )
 
 
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
-    """A series is no picture: None for each."""
-    return lambda row: None
+    """Values (T, C) of a run's series by number, read again from where the data was; None for what is no longer there.
+
+    Args:
+        values: the run's recipe.
+        examples: its `examples.parquet`: what lies at a place now may be another series than in the run.
+    """
+    recipe = build(SequenceRecipe, values)
+    if recipe.data_path is None:
+        return lambda row: None
+    try:
+        source = find_sequences(recipe.data_path, columns_of(recipe))
+    except DataError:
+        return lambda row: None
+
+    def series(row: int) -> np.ndarray | None:
+        same = row < min(len(source), examples.height) and source.table["hash"][row] == examples["hash"][row]
+        return source.sequences[row] if same else None
+
+    return series
 
 
 def _overview(found: SequenceData, device: Device) -> str:
