@@ -51,9 +51,9 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     for name, found in metrics["metrics"].items():
         other = baseline["metrics"].get(name)
         beside = "" if other is None else f"   baseline {other['value']:.3f}"
-        print(
-            f"  {name.replace('_', ' '):<10} {found['value']:.3f}  ({found['low']:.3f} to {found['high']:.3f}){beside}"
-        )
+        known = found["low"] is not None  # a forecast of one stretch of time has no interval
+        between = f"  ({found['low']:.3f} to {found['high']:.3f})" if known else ""
+        print(f"  {name.replace('_', ' '):<10} {found['value']:.3f}{between}{beside}")
     print(metrics["verdict"])
 
 

@@ -66,7 +66,8 @@ class Job:
         save_seconds: between checkpoints within an epoch.
         deadline: by `time.monotonic`, when training ends at the latest; none for no such time.
         finish: evaluates the kept weights on the reported part, given the seconds spent so far and their validation.
-        thumbnail: pixels (H, W, C) of an example, for the report; None for what is no picture.
+        thumbnail: what the report draws of an example: pixels (H, W, C), a sequence's values (T, C), or a series' history
+            (T,) up to its first forecast; None where there is nothing to draw.
     """
 
     recipe: Section
@@ -111,7 +112,7 @@ class TaskEntry:
     Args:
         prepare: (data, the user's part of the recipe, network or none, show) -> job.
         restore: (card, tensors, network or none, device name) -> model.
-        thumbnails: (recipe of a run, its examples) -> pixels (H, W, C) of an example by its number, for the report.
+        thumbnails: (recipe of a run, its examples) -> what the report draws of an example, by its number.
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
