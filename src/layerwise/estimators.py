@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,9 +177,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self.model_.predict(self._last if X is None else X)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Minus the MASE of the last steps of each series of `X`, so that higher is better."""
+        """Minus the MASE of the last steps of each series of `X`, so that higher is better; NaN where none changes."""
         check_is_fitted(self, "model_")
-        return -float(self.model_.evaluate(X)["metrics"]["mase"]["value"])
+        found = self.model_.evaluate(X)["metrics"].get("mase")
+        return -float(found["value"]) if found else math.nan
 
 
 def _trained(asked: _Classifier | Forecaster, data: Any, fixed: Mapping[str, Any]) -> tuple[api.Model, Any]:

@@ -47,7 +47,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Every figure with its interval and the baseline's beside it, then the verdict."""
     baseline = metrics["baseline"]
     noun = _NOUNS[metrics["task"]][0]
-    print(f"\n{metrics['n']:,} {noun} of the part {metrics['split']}; 95 % intervals; baseline: {baseline['name']}")
+    count = metrics.get("series", metrics["n"])  # of forecasts, n counts windows
+    print(f"\n{count:,} {noun} of the part {metrics['split']}; 95 % intervals; baseline: {baseline['name']}")
     for name, found in metrics["metrics"].items():
         other = baseline["metrics"].get(name)
         beside = "" if other is None else f"   baseline {other['value']:.3f}"

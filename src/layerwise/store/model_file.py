@@ -60,7 +60,8 @@ class ModelCard(Section):
         layerwise: version that wrote the file.
         task: name in the table of tasks.
         model: name in the table of models.
-        network: arguments of the builder: `classes`, `channels`, `size` (pixels) and `options`.
+        network: arguments of the builder: `classes` (or steps ahead), `channels` (or tokens of the vocabulary), `size`
+            (pixels, or steps) and `options`.
         classes: their names, in the order of the outputs.
         preprocess: how an input becomes what the network takes.
         train_counts: training examples of each class, from which the baseline of `evaluate` is made.
@@ -95,7 +96,7 @@ class ModelCard(Section):
     @classmethod
     def _bounded(cls, network: dict[str, Any]) -> dict[str, Any]:
         """Bounds, so that a made-up card cannot ask for a network that fills the memory."""
-        limits = {"classes": 1_000_000, "channels": 1024, "size": 16_384}
+        limits = {"classes": 1_000_000, "channels": 200_000, "size": 16_384}
         if set(network) != {*limits, "options"} or not isinstance(network["options"], dict):
             raise ValueError("its keys are to be classes, channels, size and options (a table)")
         for key, limit in limits.items():

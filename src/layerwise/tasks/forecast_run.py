@@ -79,8 +79,18 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         save_seconds=recipe.save_seconds,
         deadline=None if recipe.budget is None else began + recipe.budget - _END,
         finish=lambda seconds, kept: _finish(found, task, device, seconds),
-        thumbnail=lambda row: found.values[row][: found.begin[row]] if row < len(found.values) else None,
+        thumbnail=lambda row: before(found.values[row], found.begin[row], recipe) if row < len(found.values) else None,
     )
+
+
+def before(values: np.ndarray, begin: int, recipe: ForecastRecipe) -> np.ndarray:
+    """The history of a series before the first forecast of its reported part: (T,).
+
+    Origins are counted back from the end, so that with a stride the first one may lie behind `begin`.
+    """
+    assert recipe.horizon is not None
+    room = max(0, len(values) - recipe.horizon - begin)
+    return values[: begin + room % recipe.split.stride]
 
 
 def build_networks(
@@ -273,6 +283,6 @@ def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[i
         same = (
             row < min(len(joined), examples.height) and forecast_data.hash_values(joined[row]) == examples["hash"][row]
         )
-        return joined[row][: begin[row]] if same else None
+        return before(joined[row], begin[row], recipe) if same else None
 
     return history

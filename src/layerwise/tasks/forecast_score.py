@@ -185,7 +185,7 @@ def prediction_table(
     """`predictions.csv`: a row for each step of each window.
 
     Args:
-        found: n windows; of more rows than 200,000, evenly spread windows are kept.
+        found: n windows; of more rows than 200,000, evenly spread windows are kept, and each series' first.
         names: of the series.
         first: position of each series' first step on the calendar.
         calendar: gives the stamps.
@@ -196,14 +196,16 @@ def prediction_table(
     """
     steps = found.y.shape[1]
     every = 1 if whole else max(1, -(-found.y.size // MOST_ROWS))
-    index = found.index[::every]
+    kept = np.arange(len(found.index)) % every == 0
+    kept[np.unique(found.index[:, 0], return_index=True)[1]] = True
+    index = found.index[kept]
     start = np.array(first)[index[:, 0]] + index[:, 1]  # (n,) positions of the origins
     positions = start[:, None] + np.arange(steps)  # (n, H)
     stamps = {each: calendar.stamp(each) for each in np.unique([*positions.ravel(), *(start - 1)]).tolist()}
     series = np.repeat(index[:, 0], steps)
     named = [names[each] for each in series.tolist()]
     flat = {
-        name: values[::every].ravel()
+        name: values[kept].ravel()
         for name, values in (("y", found.y), ("forecast", found.middle), ("low", found.low), ("high", found.high))
     }
     return pl.DataFrame(

@@ -66,8 +66,8 @@ class Job:
         save_seconds: between checkpoints within an epoch.
         deadline: by `time.monotonic`, when training ends at the latest; none for no such time.
         finish: evaluates the kept weights on the reported part, given the seconds spent so far and their validation.
-        thumbnail: what the report draws of an example: pixels (H, W, C), a sequence's values (T, C), or a series' history
-            (T,) up to its first forecast; None where there is nothing to draw.
+        thumbnail: what the report draws of an example: pixels (H, W, C), a sequence's values (T, C), or a series'
+            history (T,) up to its first forecast; None where there is nothing to draw.
     """
 
     recipe: Section
