@@ -28,6 +28,7 @@ from layerwise.tasks.forecast_recipe import TASK, listed, members
 from layerwise.tasks.forecast_run import build_networks, judge
 from layerwise.tasks.forecasting import Forecasting
 from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.own_network import CUSTOM, not_in_file
 
 _NUMBERS = ("forecast", "low", "high")
 _SCHEMA = pl.Schema(
@@ -191,12 +192,8 @@ def restore(
             f"{shape['classes']} outputs and {shape['size']} inputs.",
             expected="one number of steps ahead, and one of steps in",
         )
-    if "custom" in members(card.model) and network is None:
-        raise StoreError(
-            "This model file holds the weights of your own network, and no code.",
-            expected="the network itself",
-            fix="Give it: layerwise.load(path, network=MyNet()).",
-        )
+    if CUSTOM in members(card.model) and network is None:
+        raise not_in_file()
     kept = build_networks((card.model,), look, shape["options"], network)[card.model]
     check_tensors(kept.state_dict(), tensors)
     kept.load_state_dict(dict(tensors))

@@ -10,6 +10,7 @@ from layerwise.config import Section
 from layerwise.errors import RecipeError
 from layerwise.models.sequences import find_row
 from layerwise.tasks.forecast_look import Scaling
+from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import RunRecipe
 
 TASK = "forecast"
@@ -100,7 +101,7 @@ def defaults(model: str) -> dict[str, Any]:
         10
     """
     for name in members(model):
-        if name not in ("auto", "custom"):
+        if name not in ("auto", CUSTOM):
             find_row(TASK, name)
     # A network of few units and long sequences has steep gradients now and then.
     return dict(_TUTORIAL) if model == "lstm-tutorial" else {"optimizer": {"clip": 1.0}}
@@ -158,7 +159,7 @@ def _checked(listed: tuple[ForecastStage, ...]) -> tuple[ForecastStage, ...]:
                 f'The stage "{stage.name}" is the mean of networks, and none before it trains "{missing}".',
                 expected=f"a stage for each of {', '.join(parts)}",
             )
-        if len(parts) == 1 and stage.name != "custom":
+        if len(parts) == 1 and stage.name != CUSTOM:
             find_row(TASK, stage.name)
         seen.add(stage.name)
     return listed

@@ -31,11 +31,11 @@ from layerwise.tasks.forecast_look import Look
 from layerwise.tasks.forecast_recipe import JOIN, STEPS, TASK, ForecastRecipe, ForecastStage, members, stages
 from layerwise.tasks.forecasting import Forecasting
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 
 # Of a budget: seconds that the end takes, from the reported part to the files.
 _END = 3.0
 _SMALLEST = 8  # batch of a network whose windows are drawn, and batches of all windows at least
-_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -110,9 +110,9 @@ def build_networks(
     built: dict[str, nn.Module] = {}
     single = dict.fromkeys(part for name in names for part in members(name))
     for name in single:
-        if name == "custom":
+        if name == CUSTOM:
             if network is None:
-                raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+                raise not_given()
             built[name] = network
             continue
         own = _options(name, tuple(single), options)
@@ -139,25 +139,16 @@ def _options(name: str, all_names: tuple[str, ...], options: Mapping[str, Any]) 
 
 def _stages(recipe: ForecastRecipe, network: nn.Module | None) -> tuple[ForecastStage, ...]:
     if network is not None and not recipe.stages:
-        return stages(recipe.model_copy(update={"model": "custom"}))
+        return stages(recipe.model_copy(update={"model": CUSTOM}))
     return stages(recipe)
 
 
 def _check_network(network: nn.Module, found: ForecastData) -> None:
     """A user's own network is tried on two windows before anything long begins."""
-    network.eval()
-    look, shape = found.look, (2, found.look.window)
-    wanted = ((2, look.horizon), (2, look.horizon, 1), (2, look.horizon, 9))
-    try:
-        with torch.inference_mode():
-            given = tuple(network(torch.zeros(shape)).shape)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise UsageError(f"Your network failed on a batch of shape {shape}: {error}.") from error
-    if given not in wanted:
-        raise UsageError(
-            f"Your network's output has the shape {given} for two windows.",
-            expected=f"{wanted[0]}, a value for each step ahead, or {wanted[2]}, the quantiles 0.1 to 0.9 of each",
-        )
+    look = found.look
+    wanted = [(2, look.horizon), (2, look.horizon, 1), (2, look.horizon, 9)]
+    meaning = "a value for each step ahead, or its quantiles 0.1 to 0.9"
+    try_out(network, [torch.zeros(2, look.window)], wanted, meaning)
 
 
 def _overview(found: ForecastData, listed: tuple[ForecastStage, ...], device: Device) -> str:

@@ -31,6 +31,7 @@ from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
 from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.recipe import ImageRecipe
 
 TASK = "image-classification"
@@ -173,12 +174,8 @@ def restore(
             expected="one number for all three",
         )
     if network is None:
-        if card.model == "custom":
-            raise StoreError(
-                "This model file holds the weights of your own network, and no code.",
-                expected="the network itself",
-                fix="Give it: layerwise.load(path, network=MyNet()).",
-            )
+        if card.model == CUSTOM:
+            raise not_in_file()
         network = build_model(
             card.model,
             classes=shape["classes"],

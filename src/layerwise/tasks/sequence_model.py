@@ -30,8 +30,9 @@ from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_data import targets_of
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.sequence_data import unread
-from layerwise.tasks.sequence_recipe import CUSTOM, TASK
+from layerwise.tasks.sequence_recipe import TASK
 
 _COLUMNS = ("series", "time", "target", "label")
 
@@ -141,11 +142,7 @@ def restore(
         )
     if network is None:
         if card.model == CUSTOM:
-            raise StoreError(
-                "This model file holds the weights of your own network, and no code.",
-                expected="the network itself",
-                fix="Give it: layerwise.load(path, network=MyNet()).",
-            )
+            raise not_in_file()
         sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
         network = build_sequence_model(TASK, card.model, sizes, shape["options"])
     check_tensors(network.state_dict(), tensors)

@@ -13,10 +13,10 @@ from layerwise.data.sequence_scale import Scaling
 from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
 from layerwise.models.sequences import find_row
+from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import Candidate, RunRecipe, SequenceStop
 
 TASK: Final = "sequence-classification"
-CUSTOM = "custom"  # a network of the user's own
 
 # What `auto` trains: a convolutional network and a recurrent one, and the first alone where too few examples train to
 # set some apart that could tell the two.

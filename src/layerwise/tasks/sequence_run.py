@@ -18,7 +18,7 @@ from layerwise.console import Show
 from layerwise.data.sequences import find_sequences
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
-from layerwise.errors import DataError, UsageError
+from layerwise.errors import DataError
 from layerwise.metrics.summary import summarize
 from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
@@ -26,13 +26,12 @@ from layerwise.tasks import sequence_data
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_baselines import rivals
 from layerwise.tasks.sequence_budget import FINISH, within_budget
 from layerwise.tasks.sequence_data import SequenceData, columns_of
-from layerwise.tasks.sequence_recipe import CUSTOM, TASK, SequenceRecipe
-
-_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
+from layerwise.tasks.sequence_recipe import TASK, SequenceRecipe
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -49,7 +48,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     """
     began = time.monotonic()
     if network is None and values.get("model") == CUSTOM:
-        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+        raise not_given()
     found = sequence_data.read(data, values, custom=network is not None)
     recipe = found.recipe
     device = pick(recipe.device, recipe.precision)
@@ -146,20 +145,8 @@ def _check_network(network: nn.Module, found: SequenceData, device: Device) -> N
     """A user's own network is tried on two series before anything long begins."""
     batch = next(found.batches(device).part("test"))
     wanted = (len(batch.ids), len(found.classes))
-    network.to(device.place).eval()
-    try:
-        with torch.inference_mode():
-            given = tuple(network(batch.inputs, batch.lengths).shape)
-    except (RuntimeError, ValueError, TypeError) as error:
-        shape = tuple(batch.inputs.shape)
-        raise UsageError(
-            f"Your network failed on inputs (B, T, C) = {shape} with lengths ({wanted[0]},): {error}."
-        ) from error
-    if given != wanted:
-        raise UsageError(
-            f"Your network's output has the shape {given} for {wanted[0]} series.",
-            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
-        )
+    meaning = f"logits, a number for each of the {wanted[1]} classes"
+    try_out(network.to(device.place), [batch.inputs, batch.lengths], [wanted], meaning)
 
 
 def _card(found: SequenceData, task: Classification, device: Device, temperature: float) -> ModelCard:

@@ -231,7 +231,7 @@ def test_a_network_of_ones_own_trains_and_comes_back() -> None:
     assert sequence_model.restore(card, job.task.tensors(), Own(), "cpu").predict(waves(2), Silent()).height == 2
     with pytest.raises(UsageError, match="shape"):
         sequence_run.prepare(data(), values, Own(outputs=3), Silent())
-    with pytest.raises(UsageError, match="failed on inputs"):
+    with pytest.raises(UsageError, match="failed on a batch of shape"):
         sequence_run.prepare(data(), values, nn.Linear(1, 2), Silent())
     with pytest.raises(UsageError, match="was not given"):
         sequence_run.prepare(data(), {"model": "custom"}, None, Silent())
