@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,6 @@ import polars as pl
 import torch
 from torch import nn
 
-import layerwise
 from layerwise.config import build, merge
 from layerwise.console import Show
 from layerwise.data.series import find_series
@@ -25,6 +23,7 @@ from layerwise.models.forecast_mean import ForecastMean
 from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import forecast_data, forecast_score
+from layerwise.tasks.cards import new_card
 from layerwise.tasks.forecast_batches import WindowBatches
 from layerwise.tasks.forecast_data import ForecastData
 from layerwise.tasks.forecast_look import Look
@@ -230,18 +229,12 @@ def judge(
 
 
 def _card(found: ForecastData, name: str, look: Look, device: Device) -> ModelCard:
-    return ModelCard(
-        layerwise=layerwise.__version__,
-        task=TASK,
-        model=name,
+    return new_card(
+        TASK,
+        name,
+        device,
         network={"classes": look.horizon, "channels": 1, "size": look.window, "options": _kept_options(found, name)},
-        classes=(),
         preprocess=look.model_dump(mode="json"),
-        train_counts=(),
-        precision="bfloat16" if device.autocast else "float32",
-        temperature=1.0,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tensors_sha256="",
     )
 
 

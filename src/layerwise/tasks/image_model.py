@@ -173,6 +173,11 @@ def restore(
             f"network of {shape['classes']}.",
             expected="one number for all three",
         )
+    if look.channels != shape["channels"]:  # which also bounds what a made-up card may ask for
+        raise StoreError(
+            f"The model file prepares images of {look.channels} channels for a network of {shape['channels']}.",
+            expected="one number for both",
+        )
     if network is None:
         if card.model == CUSTOM:
             raise not_in_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,6 @@ import polars as pl
 import torch
 from torch import nn
 
-import layerwise
 from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.sequences import find_sequences
@@ -23,6 +21,7 @@ from layerwise.metrics.summary import summarize
 from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import sequence_data
+from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
@@ -150,10 +149,10 @@ def _check_network(network: nn.Module, found: SequenceData, device: Device) -> N
 
 
 def _card(found: SequenceData, task: Classification, device: Device, temperature: float) -> ModelCard:
-    return ModelCard(
-        layerwise=layerwise.__version__,
-        task=TASK,
-        model=task.name,
+    return new_card(
+        TASK,
+        task.name,
+        device,
         network={
             "classes": len(found.classes),
             "channels": found.channels,
@@ -162,11 +161,8 @@ def _card(found: SequenceData, task: Classification, device: Device, temperature
         },
         classes=found.classes,
         preprocess=found.preprocess.model_dump(mode="json"),
-        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
-        precision="bfloat16" if device.autocast else "float32",
+        train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
         temperature=temperature,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tensors_sha256="",
     )
 
 
