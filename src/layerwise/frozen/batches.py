@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 Pictures = Callable[[Rows, Rows], torch.Tensor]
 Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
-_PORTION = 32  # pictures that a prefix takes at a time, whatever the batch
+_PORTION = 16  # pictures that a prefix takes at a time, whatever the batch
 
 
 class Activations(Protocol):

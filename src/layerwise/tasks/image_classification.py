@@ -30,7 +30,7 @@ class ImageClassification:
 
     Args:
         network: logits (B, classes) from images (B, C, H, W).
-        recipe: of the run.
+        recipe: of the run; another may take its place between two stages, as a search of settings does.
         device: where it computes; the network is moved there.
         pretrained: whether the body brings statistics that must not be lost: then the batch normalisation of frozen
             layers stays on them, and that of thawed ones too unless `thaw.statistics` is "trained".
@@ -38,7 +38,7 @@ class ImageClassification:
 
     def __init__(self, network: nn.Module, recipe: ImageRecipe, device: Device, *, pretrained: bool) -> None:
         self.network = network.to(device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._recipe, self._device, self._pretrained = recipe, device, pretrained
+        self.recipe, self._device, self._pretrained = recipe, device, pretrained
         self._tail = self.network  # what trains: the network, or what of it lies behind the stage's cut
         self._update: Update | None = None
         self._solver: Solver | None = None
@@ -75,12 +75,12 @@ class ImageClassification:
         self._update, self._solver = None, None
         if stage.solver == "lbfgs":
             # Without label smoothing: the penalty holds the weights, and both together fitted worse (docs/log.md).
-            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), seed=self._recipe.seed)
+            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), seed=self.recipe.seed)
         else:
             groups = parameter_groups(
-                self.network, self._recipe.optimizer.norm_bias_rate, self._thawed, self._recipe.thaw.depth_rate
+                self.network, self.recipe.optimizer.norm_bias_rate, self._thawed, self.recipe.thaw.depth_rate
             )
-            optimizer = optimizer or self._recipe.optimizer
+            optimizer = optimizer or self.recipe.optimizer
             self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps)
         self._train_mode()
 
@@ -89,7 +89,7 @@ class ImageClassification:
         self._tail.train()
         if self._pretrained:
             # A few hundred images would overwrite what a million have measured.
-            follow = self._thawed if self._recipe.thaw.statistics == "trained" else []
+            follow = self._thawed if self.recipe.thaw.statistics == "trained" else []
             for layer in set(body_layers(self.network)) - set(follow):
                 layer.eval()
 
@@ -106,7 +106,7 @@ class ImageClassification:
         assert self._update is not None, "begin() comes first"
         with self._device.precision():
             logits = self._tail(batch.inputs).float()  # (B, classes)
-        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self._recipe.label_smoothing)
+        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.recipe.label_smoothing)
         self._update(loss)
         wanted = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(1)
         right = (logits.argmax(1) == wanted).float().mean()
@@ -126,7 +126,7 @@ class ImageClassification:
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower calibrated loss."""
-        return ranked(metrics, self._recipe.stop.metric, self._validated)
+        return ranked(metrics, self.recipe.stop.metric, self._validated)
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The tensors that training has changed; within a stage averaged, where averages are kept."""

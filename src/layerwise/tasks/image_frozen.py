@@ -38,7 +38,7 @@ from layerwise.tasks.recipe import ImageRecipe, Stage
 Wish = Literal["auto", "torch", "onnxruntime"]
 
 FORMAT = 1  # of what is kept; raise it when the value of an activation changes
-_PROBE = 32  # images that rates are measured on
+_PROBE = 16  # images that rates are measured on
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")  # of an object in this process, as some layers print
 
 
@@ -148,6 +148,17 @@ class Frontier:
         counts = [missing(self.shelf(cut, engine), hashes, self.views, rows, numbers) for cut in cuts]
         return max(counts, default=0)
 
+    def fill(self, cuts: Sequence[Cut], engine: infer.Engine, show: Show) -> None:
+        """One pass over the pictures that any of these cuts lacks."""
+        shelves = [self.shelf(cut, engine) for cut in cuts]
+        rows, numbers = self.wanted()
+        lacking = self.lacking(cuts, engine)
+        if lacking:
+            compute = self.compute([cut.name for cut in cuts], engine, lacking)
+            with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
+                keep(shelves, self.found.store.hashes, self.views, rows, numbers, compute, advance)
+            self.forget_runs()
+
     def where(self) -> str:
         """Where activations lie, and how to clear them, for people."""
         kept = folder_bytes(self.root)
@@ -219,11 +230,4 @@ class Frozen:
         """One pass over the pictures for this stage and all later ones that keep."""
         later = self.recipe.stages[[each.name for each in self.recipe.stages].index(stage.name) :]
         cuts = {cut.name: cut for each in later if each.keep and (cut := self.cuts[each.name]) is not None}
-        shelves = [self.frontier.shelf(cut, self.engine) for cut in cuts.values()]
-        rows, numbers = self.frontier.wanted()
-        lacking = self.frontier.lacking(list(cuts.values()), self.engine)
-        if lacking:
-            compute = self.frontier.compute(list(cuts), self.engine, lacking)
-            with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
-                keep(shelves, self.frontier.found.store.hashes, self.frontier.views, rows, numbers, compute, advance)
-            self.frontier.forget_runs()
+        self.frontier.fill(list(cuts.values()), self.engine, show)

@@ -75,7 +75,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         test=len(ids_of(found.examples, "test")),
         views=count,
         missing=lacking,
-        disk=_room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
+        disk=room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
         setup=time.monotonic() - began,
         finish=rates.whole * len(ids_of(found.examples, "test")),
     )
@@ -205,8 +205,15 @@ def _engine(
     return chosen.engine, chosen, front.lacking(cuts, chosen.engine) if keeps else pictures
 
 
-def _room(front: Frontier, recipe: ImageRecipe, rows: Mapping[str | None, int], lacking: int) -> float:
-    """Bytes that may be kept, those that are kept already included."""
+def room(front: Frontier, recipe: ImageRecipe, rows: Mapping[str | None, int], lacking: int) -> float:
+    """Bytes that may be kept, those that are kept already included.
+
+    Args:
+        front: of the run.
+        recipe: says how much at most.
+        rows: bytes of a row at each cut.
+        lacking: pictures that are not kept yet at all of them.
+    """
     above = next(folder for folder in (front.root, *front.root.parents) if folder.exists())
     held = sum(rows.values()) * max(0, len(front.wanted()[0]) - lacking)
     return min(recipe.frozen.disk_gb * 1e9, 0.9 * shutil.disk_usage(above).free + held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from torch import nn
 
-import layerwise
 from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.decode import Preprocess
@@ -22,11 +19,12 @@ from layerwise.data.images import find_images
 from layerwise.data.pixels import decode_batch
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
-from layerwise.errors import BadImage, DataError, RecipeError, UsageError
+from layerwise.errors import BadImage, DataError, RecipeError
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
-from layerwise.tasks import image_data
+from layerwise.tasks import image_data, image_search
+from layerwise.tasks.cards import new_card
 from layerwise.tasks.image_budget import choose_body, whole_epochs
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
@@ -34,12 +32,12 @@ from layerwise.tasks.image_model import TASK, prediction_table
 from layerwise.tasks.image_plan import freeze
 from layerwise.tasks.image_stage import begin
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
 _THUMBNAIL = 128
 # Of a budget: the share that the reported part takes of a network from scratch, and seconds of the files of the end.
 _FINISH, _FILES = 0.03, 2.0
-_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -55,6 +53,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         LayerwiseError: the data, the recipe or the weights cannot be used.
     """
     began = time.monotonic()
+    image_search.check(build(ImageRecipe, values))
     if values.get("budget") is not None and not values.get("stages"):
         values = choose_body(data, values, show)
     found = image_data.read(data, values, show)
@@ -64,8 +63,8 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     pretrained = entry is not None and entry.transfer and recipe.pretrained
     if network is not None:
         _check_network(network, found)
-    elif recipe.model == "custom":
-        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+    elif recipe.model == CUSTOM:
+        raise not_given()
     else:
         network = _build(found)
         learn_from_data(network, found.sample)
@@ -74,6 +73,8 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         show.say(note)
     left = None if recipe.budget is None else began + recipe.budget - time.monotonic()
     enter: Callable[[Stage, Show, bool], Batches]
+    if recipe.search.trials:
+        found = image_search.searched(found, task, device, show)
     if pretrained:
         frozen = freeze(found, task, device, left, show)
         recipe, enter, promised = frozen.recipe, frozen.enter, frozen.plan.record()
@@ -142,10 +143,10 @@ def _build(found: ImageData) -> nn.Module:
 
 def _card(found: ImageData, device: Device, temperature: float) -> ModelCard:
     look = found.preprocess
-    return ModelCard(
-        layerwise=layerwise.__version__,
-        task=TASK,
-        model=found.recipe.model,
+    return new_card(
+        TASK,
+        found.recipe.model,
+        device,
         network={
             "classes": len(found.classes),
             "channels": look.channels,
@@ -154,11 +155,8 @@ def _card(found: ImageData, device: Device, temperature: float) -> ModelCard:
         },
         classes=found.classes,
         preprocess=look.model_dump(mode="json"),
-        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
-        precision="bfloat16" if device.autocast else "float32",
+        train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
         temperature=temperature,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tensors_sha256="",
     )
 
 
@@ -169,20 +167,9 @@ def _train_targets(found: ImageData) -> np.ndarray:
 
 def _check_network(network: nn.Module, found: ImageData) -> None:
     """A user's own network is tried on two images before anything long begins."""
-    network.eval()
     wanted = (2, len(found.classes))
-    try:
-        with torch.inference_mode():
-            given = tuple(network(found.inputs(ids_of(found.examples, "train")[[0, -1]])).shape)
-    except (RuntimeError, ValueError, TypeError) as error:
-        look = found.preprocess
-        shape = f"(2, {look.channels}, {look.height}, {look.width})"
-        raise UsageError(f"Your network failed on a batch of shape {shape}: {error}.") from error
-    if given != wanted:
-        raise UsageError(
-            f"Your network's output has the shape {given} for two images.",
-            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
-        )
+    pictures = found.inputs(ids_of(found.examples, "train")[[0, -1]])
+    try_out(network, [pictures], [wanted], f"logits, a number for each of the {wanted[1]} classes")
 
 
 def _finish(
@@ -209,6 +196,8 @@ def _finish(
     if promised:
         took = sum(seconds[part] for part in ("keep", "train", "valid", "test"))
         metrics["plan"] = {**promised, "took": took}
+    if tried := found.recipe.search.tried:
+        metrics["search"] = [trial.model_dump() for trial in tried]
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
     return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), _card(found, device, kept["temperature"]))

@@ -90,6 +90,23 @@ class Stage(Section):
     keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
 
+class Trial(Section):
+    """What a search tried; times are left out, so that the same search writes the same recipe."""
+
+    settings: dict[str, float]  # by the names in image_search.py
+    epochs: float = pydantic.Field(ge=0.0)  # that it was trained for; a trial that falls behind is stopped early
+    valid: dict[str, float] = pydantic.Field(default_factory=dict)  # its validation; empty where it diverged
+    chosen: bool = False
+
+
+class SearchRecipe(Section):
+    """Trials of other head and thaw settings before the run, all on the same kept activations."""
+
+    trials: int = pydantic.Field(0, ge=0, le=1000)  # the recipe's own settings are the first; 0 is off
+    # Written by `train`, with 0 trials and the stages written out, so that a repeated run does not search again.
+    tried: tuple[Trial, ...] = ()
+
+
 class ImageRecipe(RunRecipe):
     """Everything that repeats a run of image classification on the same data."""
 
@@ -99,6 +116,7 @@ class ImageRecipe(RunRecipe):
     find_rate: bool = False  # search each stage's learning rate by a range test
     thaw: ThawRecipe = ThawRecipe()
     frozen: FrozenRecipe = FrozenRecipe()
+    search: SearchRecipe = SearchRecipe()
     stages: tuple[Stage, ...] = ()  # in place of the network's own
     data: DataRecipe = DataRecipe()
     split: SplitRecipe = SplitRecipe()
