@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import nn
 from layerwise.data.ragged import SequenceBatch
 from layerwise.device import Device
 from layerwise.engine.loop import Metrics
-from layerwise.engine.update import OptimizerRecipe, Update, parameter_groups
+from layerwise.engine.update import Group, OptimizerRecipe, Update, parameter_groups
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.scoring import Metric, ranked, validation
 
@@ -56,10 +56,20 @@ class Classification:
         """The one that trains, or that was kept."""
         return self._networks[self.name]
 
-    def begin(self, candidate: Candidate, *, steps: int) -> None:
-        """Train another network from now on; `steps` are the updates of its whole stage."""
+    def has(self, name: str) -> bool:
+        """Whether a network of that name is among them."""
+        return name in self._networks
+
+    def begin(self, candidate: Candidate, *, steps: int, groups: Sequence[Group] | None = None) -> None:
+        """Train a network from now on.
+
+        Args:
+            candidate: which.
+            steps: the updates of its whole stage.
+            groups: what of it trains, and how fast; all of it for none.
+        """
         self.name = candidate.name
-        groups = parameter_groups(self.network, self._optimizer.norm_bias_rate)
+        groups = parameter_groups(self.network, self._optimizer.norm_bias_rate) if groups is None else groups
         self._update = Update(groups, self._optimizer, learning_rate=candidate.learning_rate, steps=steps)
 
     @property

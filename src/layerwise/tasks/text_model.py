@@ -1,0 +1,268 @@
+"""A trained text classifier: predict, evaluate, and how it comes back from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from layerwise.console import Show
+from layerwise.data.ragged import Ragged, SequenceBatches
+from layerwise.data.rows import printable
+from layerwise.data.tables import TABLES, is_pandas
+from layerwise.data.texts import TextSource, find_texts
+from layerwise.data.tokens import Tokenizer
+from layerwise.device import Device, pick
+from layerwise.engine.update import OptimizerRecipe
+from layerwise.errors import DataError, StoreError, UsageError
+from layerwise.metrics.summary import summarize
+from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks import image_model
+from layerwise.tasks.classification import Classification
+from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.text_recipe import TASK
+
+_TXT = ".txt"
+_LONGEST_TXT = 16_000_000  # bytes of a .txt file
+
+
+def prediction_table(
+    classes: tuple[str, ...],
+    paths: list[str],
+    texts: list[str],
+    probabilities: np.ndarray,
+    targets: np.ndarray | None = None,
+) -> pl.DataFrame:
+    """A row a text: path, text, label and loss where known, the predicted class and every class's probability."""
+    table = image_model.prediction_table(classes, paths, probabilities, targets)
+    return table.insert_column(1, pl.Series("text", texts, dtype=pl.String))
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A trained text classifier.
+
+    Args:
+        card: of its model file.
+        task: holds the network.
+        tokenizer: from texts to tokens.
+        max_length: tokens of a text at most.
+        device: where it computes.
+    """
+
+    card: ModelCard
+    task: Classification
+    tokenizer: Tokenizer
+    max_length: int
+    device: Device
+
+    def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
+        """A row for each text, with its problem where it cannot be used.
+
+        Args:
+            inputs: a list of texts or a text; a `Path` of a table or a .txt file, or a list of them; or a frame. A
+                `Path` that is no file is a text where it has a space or looks like none.
+            show: where progress is shown.
+
+        Raises:
+            DataError: there is nothing, or a file cannot be read.
+            UsageError: it is something else, or one string that looks like a path.
+        """
+        found = find_inputs(inputs)
+        count = len(found.texts)
+        with show.bar("predicting", count) as advance:
+            probabilities, _ = self._probabilities(found.texts, np.arange(count), np.full(count, -1))
+            advance(count)
+        table = prediction_table(self.card.classes, found.names, found.texts, probabilities)
+        reasons = pl.Series("problem", found.problems, dtype=pl.String)
+        answers = [name for name in table.columns if name not in ("path", "text")]
+        blank = [pl.when(reasons.is_not_null()).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
+        return table.with_columns(blank).with_columns(reasons)
+
+    def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
+        """Metrics on other labelled data: its test part where it has one by name, else all of it.
+
+        The baseline is the most frequent class of training: TF-IDF is not part of a model file.
+
+        Args:
+            data: in any form that `train` takes; of a table, that table alone.
+            show: where notes are shown.
+            columns: text and label, where the data are a table.
+
+        Raises:
+            UsageError: a column that texts do not have.
+            DataError: a label that the model does not know, or nothing usable.
+        """
+        check_columns(columns, ("text", "label"), TASK)
+        source = find_texts(data, text=columns.get("text"), label=columns.get("label"), pairs=False)
+        if unknown := sorted(set(source.classes) - set(self.card.classes)):
+            raise DataError(
+                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
+                expected=f"only {', '.join(self.card.classes[:20])}",
+            )
+        for note in source.notes:
+            show.say(note)
+        numbers = {name: number for number, name in enumerate(self.card.classes)}
+        targets = np.array([numbers.get(label, -1) for label in source.table["label"].to_list()], dtype=np.int64)
+        usable = source.table["problem"].is_null().to_numpy() & (targets >= 0)
+        named = usable & (source.table["split"].fill_null("") == "test").to_numpy()
+        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
+        if not len(rows):
+            raise DataError("No usable labelled text was found.", expected="at least one")
+        texts = [text or "" for text in source.table["text"].to_list()]
+        probabilities, right = self._probabilities(texts, rows, targets)
+        metrics = summarize(
+            task=TASK,
+            split=part,
+            probabilities=probabilities,
+            targets=right,
+            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
+            classes=self.card.classes,
+            seconds={},
+        )
+        paths = source.table["path"].gather(rows).to_list()
+        table = prediction_table(self.card.classes, paths, [texts[row] for row in rows], probabilities, right)
+        return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
+
+    def _probabilities(
+        self, texts: Sequence[str], rows: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(n, classes) and (n,) of some of the texts, by ascending row."""
+        sequences = Ragged.of(self.tokenizer.encode(texts, self.max_length))
+        batches = SequenceBatches(sequences, targets, {"test": rows}, 1, 0, self.device.place)
+        return self.task.predict(batches.part("test"), self.card.temperature)
+
+
+def restore(
+    card: ModelCard, tensors: Mapping[str, torch.Tensor], network: nn.Module | None, device_name: str
+) -> TextModel:
+    """A model from its file.
+
+    Raises:
+        StoreError: the card contradicts itself, the tensors do not fit the network that it names, or the network is
+            the user's own and was not given.
+    """
+    shape, length = card.network, card.preprocess.get("max_length")
+    tokenizer = Tokenizer.from_json(card.preprocess.get("tokenizer", ""))
+    if set(card.preprocess) != {"tokenizer", "max_length"} or type(length) is not int or length < 1:
+        raise StoreError("The model file says no usable tokenizer and max_length.", expected="these two")
+    if not len(card.classes) == len(card.train_counts) == shape["classes"] or len(tokenizer) != shape["channels"]:
+        raise StoreError(
+            f"The model file has {len(card.classes)} class names, counts of {len(card.train_counts)} classes, "
+            f"{len(tokenizer)} tokens, and a network of {shape['classes']} and {shape['channels']}.",
+            expected="the same numbers",
+        )
+    if network is None:
+        if card.model == "custom":
+            raise StoreError(
+                "This model file holds the weights of your own network, and no code.",
+                expected="the network itself",
+                fix="Give it: layerwise.load(path, network=MyNet()).",
+            )
+        sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
+        with torch.device("meta"):  # shapes without memory, so that a made-up card cannot ask for more than the file
+            network = build_sequence_model(TASK, card.model, sizes, shape["options"])
+    check_tensors(network.state_dict(), tensors)
+    network.load_state_dict(dict(tensors), assign=True)
+    device = pick(device_name, card.precision)
+    task = Classification({card.model: network}, OptimizerRecipe(), "auto", device)
+    return TextModel(card, task, tokenizer, length, device)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Texts to predict: names for people, texts, and the problem of each that cannot be used."""
+
+    names: list[str]
+    texts: list[str]
+    problems: list[str | None]
+
+
+def find_inputs(inputs: Any) -> Inputs:
+    """What is to be predicted.
+
+    In Python a string in a list is always a text, so that no text can name a file to read. A `Path`, which is what the
+    command line hands over, is a file.
+
+    Raises:
+        DataError: there is nothing, or a file cannot be read.
+        UsageError: it is something else, or one string that looks like a path.
+    """
+    if isinstance(inputs, str):
+        if _like_path(inputs):
+            raise UsageError(
+                f'"{inputs[:80]}" looks like a path.',
+                expected="a list of texts, or a Path",
+                fix=f'Give Path("{inputs[:80]}") for the file, or ["{inputs[:80]}"] for the text.',
+            )
+        inputs = [inputs]
+    if isinstance(inputs, pl.DataFrame) or is_pandas(inputs):
+        return _columns(find_texts(inputs, labelled=False))
+    listed = [inputs] if isinstance(inputs, Path) else list(inputs)
+    if not listed:
+        raise DataError("There is nothing to predict.", expected="one text or more")
+    found = Inputs([], [], [])
+    for row, each in enumerate(listed):
+        some = _of_path(each) if isinstance(each, Path) else _text(f"x[{row}]", each)
+        found.names.extend(some.names)
+        found.texts.extend(some.texts)
+        found.problems.extend(some.problems)
+    return found
+
+
+def _columns(source: TextSource) -> Inputs:
+    texts = [text or "" for text in source.table["text"].to_list()]
+    return Inputs(source.table["path"].to_list(), texts, source.table["problem"].to_list())
+
+
+def _text(name: str, text: Any) -> Inputs:
+    if not isinstance(text, str):
+        raise UsageError(f"{name} is a {type(text).__name__}.", expected="a text, or the Path of a file")
+    whole = text.encode("utf-8", "replace").decode()  # half a character cannot be written to a file
+    return Inputs([name], [whole], [None if whole.strip() else "no text"])
+
+
+def _of_path(item: Path) -> Inputs:
+    if _exists(item):
+        if item.is_dir() or item.suffix.lower() in TABLES:
+            return _columns(find_texts(item, labelled=False, pairs=False))
+        if item.suffix.lower() != _TXT:
+            raise UsageError(f"{item} is no file of texts.", expected=f"one of {', '.join((*TABLES, _TXT))}")
+        return _txt(item)
+    if _like_path(str(item)):
+        raise DataError(f"There is no file {item}.", expected="a table, a .txt file, or a text with a space in it")
+    return _text(printable(str(item))[:60], str(item))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a long text is too long for a name
+        return False
+
+
+def _like_path(text: str) -> bool:
+    """Whether a word is meant as a path: no space in it, and a separator or a suffix."""
+    return not any(letter.isspace() for letter in text) and ("/" in text or "\\" in text or Path(text).suffix != "")
+
+
+def _txt(path: Path) -> Inputs:
+    """A file that is one text."""
+    name = printable(str(path))
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_TXT)
+    except OSError as error:
+        return Inputs([name], [""], [f"it cannot be read: {error.strerror}"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    return _text(name, text)

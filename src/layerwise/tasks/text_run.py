@@ -1,0 +1,267 @@
+"""A run of text classification, from data to outcome."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+import layerwise
+from layerwise.console import Show
+from layerwise.data.ragged import SequenceBatches
+from layerwise.device import Device, pick, seed
+from layerwise.engine.loop import Batches
+from layerwise.errors import TrainingError, UsageError
+from layerwise.metrics.scores import accuracy
+from layerwise.metrics.summary import summarize
+from layerwise.models.sequences import Sizes, build_sequence_model, find_row
+from layerwise.models.text_average import TextAverage
+from layerwise.models.text_nb_bag import TextNbBag
+from layerwise.models.text_recurrent import TextRecurrent
+from layerwise.store.model_file import ModelCard
+from layerwise.tasks import text_baseline, text_data
+from layerwise.tasks.classification import Classification
+from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.text_budget import FINISH, within
+from layerwise.tasks.text_classification import OneBatch, TextClassification
+from layerwise.tasks.text_data import TextData
+from layerwise.tasks.text_model import prediction_table
+from layerwise.tasks.text_pretraining import LanguageModel
+from layerwise.tasks.text_recipe import AVERAGE, TASK, TextStage, networks, stages
+
+_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
+
+
+def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
+    """Read the data, build the networks and the baseline, and say how they will be trained.
+
+    Args:
+        data: a path, a table or lists; see `find_texts`.
+        values: the user's part of the recipe.
+        network: the user's own; None for those of the table.
+        show: tells a person how far it is.
+
+    Raises:
+        LayerwiseError: the data or the recipe cannot be used.
+    """
+    began = time.monotonic()
+    if network is None and values.get("model") == "custom":
+        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+    found = text_data.read(data, values, show)
+    recipe = found.recipe
+    # Small products gain nothing by bfloat16 on a CPU, and a recurrence loses digits by it at every step.
+    device = pick(recipe.device, "float32" if recipe.precision == "auto" else recipe.precision)
+    named = _networks(found, network, device)
+    for note in (_overview(found, device), *found.notes):
+        show.say(note)
+    rival = _rival(found, show)
+    task = _task(found, named, device)
+    plan = stages(recipe, values, found.batches(device).steps)
+
+    def begin(stage: TextStage, steps: int) -> SequenceBatches:
+        task.begin(stage, steps=steps)
+        return found.batches(device, unlabelled=stage.trains == "language-model")
+
+    def enter(stage: TextStage, show: Show, resumed: bool) -> Batches:
+        batches = found.batches(device, unlabelled=stage.trains == "language-model")
+        task.begin(stage, steps=stage.epochs * batches.steps)
+        return OneBatch(batches) if stage.trains == "nothing" else batches
+
+    if recipe.budget is not None and not values.get("stages"):
+        left = began + (1 - FINISH) * recipe.budget - time.monotonic()
+        plan, said = within(plan, task, lambda stage: _module(task, named, stage), begin, left)
+        for note in said:
+            show.say(note)
+    return Job(
+        recipe=recipe.model_copy(update={"stages": plan, "epochs": None}),
+        task=task,
+        stages=plan,
+        enter=enter,
+        examples=found.examples,
+        patience=recipe.stop.patience,
+        save_seconds=recipe.save_seconds,
+        deadline=None if recipe.budget is None else began + (1 - FINISH) * recipe.budget,
+        finish=lambda seconds, kept: _finish(found, task, device, rival, seconds, kept),
+        thumbnail=lambda row: None,
+    )
+
+
+def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
+    """A text is no picture: None for each."""
+    return lambda row: None
+
+
+def _networks(found: TextData, network: nn.Module | None, device: Device) -> dict[str, nn.Module]:
+    """The networks that compete, by name, each as it would begin alone."""
+    if network is not None:
+        _check_network(network, found, device)
+        return {"custom": network}
+    sizes = Sizes(inputs=len(found.tokenizer), outputs=len(found.classes), length=found.max_length)
+    made: dict[str, nn.Module] = {}
+    for name in networks(found.recipe):
+        seed(found.recipe.seed)
+        made[name] = build_sequence_model(TASK, name, sizes, found.recipe.network)
+        for each in made[name].modules():
+            if isinstance(each, TextNbBag):
+                batches = found.batches(pick("cpu", "float32")).train(0)
+                each.learn((batch.inputs, batch.lengths, batch.targets) for batch in batches)
+    return made
+
+
+def _module(task: TextClassification, named: Mapping[str, nn.Module], stage: TextStage) -> nn.Module:
+    """All that a stage may change."""
+    language = task.language
+    return language if language is not None and language.body is named[stage.network] else named[stage.network]
+
+
+def _task(found: TextData, named: Mapping[str, nn.Module], device: Device) -> TextClassification:
+    recipe = found.recipe
+    classes = Classification(
+        {**named, AVERAGE: TextAverage(named)} if len(named) > 1 else named,
+        recipe.optimizer,
+        recipe.stop.metric,
+        device,
+        label_smoothing=recipe.label_smoothing,
+        class_weights=found.class_weights(),
+    )
+    thawing = [stage.trains not in ("all", "nothing") for stage in recipe.stages] or [recipe.pretrain]
+    body = next(iter(named.values()))
+    if not any(thawing):
+        return TextClassification(classes, recipe.optimizer, device)
+    assert isinstance(body, TextRecurrent)
+    if thawing[0] and body.bidirectional and len(body.recurrent.layers) > 1:
+        raise UsageError(
+            "pretrain is true, and the network has several layers of both directions: the second sees what it tells.",
+            expected="one layer, or one direction",
+        )
+    seed(recipe.seed)
+    return TextClassification(classes, recipe.optimizer, device, LanguageModel(body))
+
+
+def _overview(found: TextData, device: Device) -> str:
+    train, valid, held = (f"{len(found.parts[part]):,}" for part in text_data.PARTS)
+    more = f" {len(found.parts['unlabelled']):,} without a label train the language model." * found.recipe.pretrain
+    names = "your own" if found.recipe.model == "custom" else ", ".join(networks(found.recipe))
+    return (
+        f"{found.examples.height:,} texts of {len(found.classes)} classes: {train} train, {valid} choose the network "
+        f"and the epoch, {held} ({found.held_out}) are reported on.{more} {len(found.tokenizer):,} tokens, "
+        f"{found.max_length} of a text at most. Network {names}, on {device.name}."
+    )
+
+
+def _rival(found: TextData, show: Show) -> np.ndarray:
+    """The baseline's probabilities of the reported part, (n, classes)."""
+    train, valid = found.parts["train"], found.targets[found.parts["valid"]]
+    with show.bar(text_baseline.NAME, 1) as advance:
+        baseline = text_baseline.tfidf(
+            found.part_texts("train"),
+            found.targets[train],
+            [*found.part_texts("valid"), *found.part_texts("test")],
+            classes=len(found.classes),
+            balanced=found.recipe.class_weights,
+            seed=found.recipe.seed,
+        )
+        advance(1)
+    of = f" of {baseline.texts:,} texts" if baseline.texts < len(train) else ""
+    right = accuracy(baseline.probabilities[: len(valid)], valid)
+    chosen = f"C {baseline.strength:g}, chosen within train"
+    show.say(f"Baseline {text_baseline.NAME}{of}: validation accuracy {right:.4f} ({chosen}).")
+    return baseline.probabilities[len(valid) :]
+
+
+def _check_network(network: nn.Module, found: TextData, device: Device) -> None:
+    """A user's own network is tried on a few texts before anything long begins."""
+    batch = next(found.batches(device).part("test"))
+    wanted = (len(batch.ids), len(found.classes))
+    network.to(device.place).eval()
+    try:
+        with torch.inference_mode():
+            given = tuple(network(batch.inputs, batch.lengths).shape)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(batch.inputs.shape)
+        raise UsageError(
+            f"Your network failed on tokens (B, T) = {shape} with lengths ({wanted[0]},): {error}.",
+            expected=f"numbers of tokens from 0 to {len(found.tokenizer) - 1} to be taken",
+        ) from error
+    if given != wanted:
+        raise UsageError(
+            f"Your network's output has the shape {given} for {wanted[0]} texts.",
+            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
+        )
+
+
+def _options(found: TextData, task: TextClassification) -> dict[str, Any]:
+    """All options of the kept network, the table's own too, so that the file fits a later table."""
+    if task.name == "custom":
+        return {}
+    own = {**find_row(TASK, task.name).options, **found.recipe.network}
+    if isinstance(task.network, TextAverage):
+        asked = own.get("members", {})
+        own["members"] = {
+            name: {**find_row(TASK, name).options, **asked.get(name, {})} for name in task.network.members
+        }
+    return own
+
+
+def _card(found: TextData, task: TextClassification, device: Device, temperature: float) -> ModelCard:
+    return ModelCard(
+        layerwise=layerwise.__version__,
+        task=TASK,
+        model=task.name,
+        network={
+            "classes": len(found.classes),
+            "channels": len(found.tokenizer),
+            "size": found.max_length,
+            "options": _options(found, task),
+        },
+        classes=found.classes,
+        preprocess={"tokenizer": found.tokenizer.json, "max_length": found.max_length},
+        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
+        precision="bfloat16" if device.autocast else "float32",
+        temperature=temperature,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tensors_sha256="",
+    )
+
+
+def _train_targets(found: TextData) -> np.ndarray:
+    targets: np.ndarray = found.targets[found.parts["train"]]
+    return targets
+
+
+def _finish(
+    found: TextData,
+    task: TextClassification,
+    device: Device,
+    rival: np.ndarray,
+    seconds: Mapping[str, float],
+    kept: Mapping[str, float],
+) -> Outcome:
+    if "temperature" not in kept:
+        raise TrainingError(
+            "The budget was spent by the language model, and no classifier was trained.",
+            fix="Give more time, or leave pretrain out.",
+        )
+    began = time.monotonic()
+    rows = found.parts["test"]
+    probabilities, targets = task.predict(found.batches(device).part("test"), kept["temperature"])
+    metrics = summarize(
+        task=TASK,
+        split=found.held_out,
+        probabilities=probabilities,
+        targets=targets,
+        train_targets=_train_targets(found),
+        classes=found.classes,
+        seconds={**seconds, "test": time.monotonic() - began},
+        rivals={text_baseline.NAME: rival},
+    )
+    paths = found.examples["path"].gather(rows).to_list()
+    table = prediction_table(found.classes, paths, found.part_texts("test"), probabilities, targets)
+    card = _card(found, task, device, kept["temperature"])
+    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
