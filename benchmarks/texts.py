@@ -1,7 +1,7 @@
 """Text classification by `auto`, beside TF-IDF + logistic regression on the same part.
 
-`python -m benchmarks texts [NAME...] [--seeds 5] [--model auto] [--set KEY=VALUE] [--quick]`: movie-reviews and sms are
-split anew by each seed (a tenth reports), questions have a test file of their own. About 15 CPU-minutes in all.
+`python -m benchmarks texts [NAME...] [--seeds 5] [--first 0] [--model auto] [--set KEY=VALUE] [--quick]`: movie-reviews
+and sms are split anew by each seed (a tenth reports), questions have a test file of their own. About 15 CPU-minutes.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks texts")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FILES)}; all by default")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--quick", action="store_true", help="one seed and one epoch: does everything run?")
@@ -75,7 +76,7 @@ def main(words: list[str]) -> None:
     print(versions("scikit-learn"))
     for name in asked.names or FILES:
         runs = []
-        for seed in range(1 if asked.quick else asked.seeds):
+        for seed in range(asked.first, asked.first + (1 if asked.quick else asked.seeds)):
             runs.append(run(name, seed, dict(recipe)))
             last = runs[-1]
             print(

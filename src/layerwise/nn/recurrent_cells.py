@@ -153,8 +153,8 @@ class _Gradients:
 
 
 def _chunk(T: int, B: int, H: int) -> int:
-    """K: rows enough that a matrix product is worth its start, values too few for torch to share among threads."""
-    return min(T, max(512 // B, 32_768 // (B * H), 1))
+    """K: rows enough that a matrix product is worth its start, values enough for two threads (a grain is 32,768)."""
+    return min(T, max(512 // B, 65_536 // (B * H), 1))
 
 
 def _parts(rows: Tensor, count: int) -> tuple[Tensor, ...]:

@@ -24,6 +24,7 @@ from layerwise.frozen.plan import duration
 from layerwise.models import MODELS, Entry, at_hand, backbone_preprocess, build_model, find_model
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, auto_model, ids_of
+from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.recipe import ImageRecipe, Stage
 
 # Of the time that is left, what a plan may fill: the rest is for a machine that slows down.
@@ -76,7 +77,7 @@ def choose_body(data: Any, values: Mapping[str, Any], show: Show) -> dict[str, A
     began = time.monotonic()
     source = find_images(data, image=asked.data.image, label=asked.data.label)
     name = auto_model(source) if asked.model == "auto" else asked.model
-    if name == "custom" or not asked.pretrained or not find_model(name).transfer:
+    if name == CUSTOM or not asked.pretrained or not find_model(name).transfer:
         return dict(values)
     names = [name] if asked.model != "auto" else [entry.name for entry in MODELS.values() if at_hand(entry)]
     if not names:
@@ -134,7 +135,7 @@ def whole_epochs(
     reach = int((USABLE * seconds - _END) / epoch)
     if reach < 1:
         raise too_short(found.recipe.budget or 0.0, epoch / USABLE + _END)
-    most = stage.epochs if found.recipe.model == "custom" else _LONGER * stage.epochs
+    most = stage.epochs if found.recipe.model == CUSTOM else _LONGER * stage.epochs
     epochs = min(reach, most)
     lost = f" Given up: {stage.epochs - epochs} epochs." if epochs < stage.epochs else ""
     show.say(f"Budget {duration(found.recipe.budget or 0.0)}: {epochs} epochs of {duration(epoch)} each.{lost}")

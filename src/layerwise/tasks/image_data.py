@@ -22,6 +22,7 @@ from layerwise.data.split import split
 from layerwise.device import Device
 from layerwise.errors import DataError, RecipeError
 from layerwise.models import Entry, backbone_preprocess, find_model
+from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.recipe import ImageRecipe
 
 # Images that statistics (mean, deviation, whitening) are taken from: more change the third digit only.
@@ -104,13 +105,11 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     if asked.stages and asked.epochs:
         raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
     source = find_images(data, image=asked.data.image, label=asked.data.label)
-    entry = (
-        None if asked.model == "custom" else find_model(auto_model(source) if asked.model == "auto" else asked.model)
-    )
+    entry = None if asked.model == CUSTOM else find_model(auto_model(source) if asked.model == "auto" else asked.model)
     own = {} if entry is None else {**entry.recipe, "model": entry.name}
     if asked.stages:
         own.pop("epochs", None)
-    recipe = build(ImageRecipe, merge(merge(own, values), {"model": entry.name if entry else "custom"}))
+    recipe = build(ImageRecipe, merge(merge(own, values), {"model": entry.name if entry else CUSTOM}))
     preprocess = _preprocess(source, recipe, entry)
     with show.bar("reading images", len(source.table)) as advance:
         store = build_pixels(source, preprocess, cache=default_cache(), advance=advance)

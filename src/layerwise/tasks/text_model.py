@@ -27,6 +27,7 @@ from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks import image_model
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.text_recipe import TASK
 
 _TXT = ".txt"
@@ -160,12 +161,8 @@ def restore(
             expected="the same numbers",
         )
     if network is None:
-        if card.model == "custom":
-            raise StoreError(
-                "This model file holds the weights of your own network, and no code.",
-                expected="the network itself",
-                fix="Give it: layerwise.load(path, network=MyNet()).",
-            )
+        if card.model == CUSTOM:
+            raise not_in_file()
         sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
         with torch.device("meta"):  # shapes without memory, so that a made-up card cannot ask for more than the file
             network = build_sequence_model(TASK, card.model, sizes, shape["options"])

@@ -11,6 +11,7 @@ from layerwise.config import Section, build, merge
 from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
 from layerwise.models.sequences import SEQUENCE_MODELS, find_row
+from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import RunRecipe, SequenceStop
 
 TASK = "text-classification"
@@ -81,10 +82,10 @@ def complete(values: Mapping[str, Any]) -> TextRecipe:
     asked = build(TextRecipe, values)
     if asked.stages and asked.epochs:
         raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
-    if asked.model != "custom":
+    if asked.model != CUSTOM:
         for stage in asked.stages:
             find_row(TASK, _network(stage))
-    if asked.model in ("auto", "custom"):
+    if asked.model in ("auto", CUSTOM):
         if asked.model == "auto" and asked.network:
             raise RecipeError(
                 f"Options of a network ({', '.join(asked.network)}) came, and several networks are trained.",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from torch import nn
 
-import layerwise
 from layerwise.console import Show
 from layerwise.data.ragged import SequenceBatches
 from layerwise.device import Device, pick, seed
@@ -26,16 +23,16 @@ from layerwise.models.text_nb_bag import TextNbBag
 from layerwise.models.text_recurrent import TextRecurrent
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import text_baseline, text_data
+from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.text_budget import FINISH, within
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_data import TextData
 from layerwise.tasks.text_model import prediction_table
 from layerwise.tasks.text_pretraining import LanguageModel
 from layerwise.tasks.text_recipe import AVERAGE, TASK, TextStage, networks, stages
-
-_GIVE = "Give it in Python: train(data, model=MyNet()), or resume(path, network=MyNet())."
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -51,8 +48,8 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         LayerwiseError: the data or the recipe cannot be used.
     """
     began = time.monotonic()
-    if network is None and values.get("model") == "custom":
-        raise UsageError("The network of this run is your own, and was not given.", fix=_GIVE)
+    if network is None and values.get("model") == CUSTOM:
+        raise not_given()
     found = text_data.read(data, values, show)
     recipe = found.recipe
     # Small products gain nothing by bfloat16 on a CPU, and a recurrence loses digits by it at every step.
@@ -101,7 +98,7 @@ def _networks(found: TextData, network: nn.Module | None, device: Device) -> dic
     """The networks that compete, by name, each as it would begin alone."""
     if network is not None:
         _check_network(network, found, device)
-        return {"custom": network}
+        return {CUSTOM: network}
     sizes = Sizes(inputs=len(found.tokenizer), outputs=len(found.classes), length=found.max_length)
     made: dict[str, nn.Module] = {}
     for name in networks(found.recipe):
@@ -147,7 +144,7 @@ def _task(found: TextData, named: Mapping[str, nn.Module], device: Device) -> Te
 def _overview(found: TextData, device: Device) -> str:
     train, valid, held = (f"{len(found.parts[part]):,}" for part in text_data.PARTS)
     more = f" {len(found.parts['unlabelled']):,} without a label train the language model." * found.recipe.pretrain
-    names = "your own" if found.recipe.model == "custom" else ", ".join(networks(found.recipe))
+    names = "your own" if found.recipe.model == CUSTOM else ", ".join(networks(found.recipe))
     return (
         f"{found.examples.height:,} texts of {len(found.classes)} classes: {train} train, {valid} choose the network "
         f"and the epoch, {held} ({found.held_out}) are reported on.{more} {len(found.tokenizer):,} tokens, "
@@ -179,26 +176,13 @@ def _check_network(network: nn.Module, found: TextData, device: Device) -> None:
     """A user's own network is tried on a few texts before anything long begins."""
     batch = next(found.batches(device).part("test"))
     wanted = (len(batch.ids), len(found.classes))
-    network.to(device.place).eval()
-    try:
-        with torch.inference_mode():
-            given = tuple(network(batch.inputs, batch.lengths).shape)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shape = tuple(batch.inputs.shape)
-        raise UsageError(
-            f"Your network failed on tokens (B, T) = {shape} with lengths ({wanted[0]},): {error}.",
-            expected=f"numbers of tokens from 0 to {len(found.tokenizer) - 1} to be taken",
-        ) from error
-    if given != wanted:
-        raise UsageError(
-            f"Your network's output has the shape {given} for {wanted[0]} texts.",
-            expected=f"logits of shape {wanted}: a number for each of the {wanted[1]} classes",
-        )
+    meaning = f"logits, a number for each of the {wanted[1]} classes; tokens are numbers below {len(found.tokenizer)}"
+    try_out(network.to(device.place), [batch.inputs, batch.lengths], [wanted], meaning)
 
 
 def _options(found: TextData, task: TextClassification) -> dict[str, Any]:
     """All options of the kept network, the table's own too, so that the file fits a later table."""
-    if task.name == "custom":
+    if task.name == CUSTOM:
         return {}
     own = {**find_row(TASK, task.name).options, **found.recipe.network}
     if isinstance(task.network, TextAverage):
@@ -210,10 +194,10 @@ def _options(found: TextData, task: TextClassification) -> dict[str, Any]:
 
 
 def _card(found: TextData, task: TextClassification, device: Device, temperature: float) -> ModelCard:
-    return ModelCard(
-        layerwise=layerwise.__version__,
-        task=TASK,
-        model=task.name,
+    return new_card(
+        TASK,
+        task.name,
+        device,
         network={
             "classes": len(found.classes),
             "channels": len(found.tokenizer),
@@ -222,11 +206,8 @@ def _card(found: TextData, task: TextClassification, device: Device, temperature
         },
         classes=found.classes,
         preprocess={"tokenizer": found.tokenizer.json, "max_length": found.max_length},
-        train_counts=tuple(np.bincount(_train_targets(found), minlength=len(found.classes)).tolist()),
-        precision="bfloat16" if device.autocast else "float32",
+        train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
         temperature=temperature,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tensors_sha256="",
     )
 
 
