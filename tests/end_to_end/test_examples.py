@@ -16,6 +16,9 @@ SAYS = {
     "own_network": "Better than",
     "grid_search": "took no part in the search",
     "resume": "the same weights: True",
+    "texts": "asyncio: Run the event loop",
+    "sequences": "lstm-stack: accuracy",
+    "forecast": "Better than seasonal naive",
 }
 
 
