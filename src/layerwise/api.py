@@ -114,10 +114,10 @@ class Model:
         return self._model.card.classes
 
     def predict(self, inputs: Any, *, show: Show | None = None) -> pl.DataFrame:
-        """A row for each input: what is predicted, with every class's probability.
+        """A row for each input: what is predicted, with every class's probability; of a forecast, a row a step ahead.
 
         Args:
-            inputs: a path, a list of paths, a folder, or arrays (N, H, W[, C]).
+            inputs: files, folders, texts or arrays, such as the model's task takes.
             show: where progress is shown; nowhere by default.
         """
         return self._model.predict(inputs, show or Silent())
@@ -150,12 +150,13 @@ def train(
     """Train a network on `data` and leave everything in a run folder.
 
     Args:
-        data: a folder with a folder per class (with or without `train/ val/ test/` above), a table of image paths and
-            labels, an `.npz`, a folder of idx files, or arrays: `(x, y)` or `{"train": (x, y), "test": (x, y)}`.
-        model: a name that `layerwise models` lists, `timm:NAME`, or an `nn.Module` of your own that gives logits.
+        data: images: a folder with a folder per class (with or without `train/ val/ test/` above), a table of paths and
+            labels, an `.npz`, a folder of idx files; texts: a table; sequences: `.ts` files, a long table, an `.npz`;
+            series: a long or wide table; or arrays of any of them: `(x, y)` or `{"train": (x, y), "test": (x, y)}`.
+        model: a name that `layerwise models` lists, `timm:NAME`, or an `nn.Module` of your own.
         task: guessed from the data where it is certain.
         out: the run folder; by default a new one under `runs/`.
-        epochs: over all stages; by default the network's own.
+        epochs: over all stages, or where networks compete of each; by default the network's own.
         seed: of everything random.
         device: auto, cpu, cuda or mps.
         recipe: a TOML file, or a mapping such as `{"augment": {"flip": True}}`; the arguments above win over it.

@@ -54,9 +54,16 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities (N, classes) of inputs such as `fit` takes."""
+        """Probabilities (N, classes) of inputs such as `fit` takes.
+
+        Raises:
+            DataError: one of them cannot be used, such as a text without a word.
+        """
         check_is_fitted(self, "model_")
         table = self.model_.predict(_inputs(X))
+        if bad := table["problem"].drop_nulls().to_list():
+            row = table["problem"].is_not_null().arg_max()
+            raise DataError(f"{len(bad)} of {table.height} inputs cannot be used; the first is row {row}: {bad[0]}.")
         return table.select(f"p:{label}" for label in self.classes_).to_numpy()
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -218,8 +225,11 @@ def _classes(X: Any, y: Any) -> tuple[NDArray[Any], list[str]]:
         raise DataError(f"{len(X)} inputs came with labels of shape {labels.shape}.", expected=f"({len(X)},)")
     if labels.dtype.kind == "f" and (odd := labels[labels != labels.round()]).size:  # NaN differs from itself
         raise DataError(f"The labels are numbers such as {odd[0]}.", expected=_LABELS)
+    texts = [str(label) for label in labels]
+    if blank := sum(not text.strip() for text in texts):
+        raise DataError(f"{blank} of {len(texts)} labels are blank.", expected=_LABELS)
     try:
-        return np.unique(labels), [str(label) for label in labels]
+        return np.unique(labels), texts
     except TypeError as error:  # such as texts beside numbers
         raise DataError(f"The labels have no order: {error}.", expected=_LABELS) from None
 

@@ -20,7 +20,7 @@ from layerwise.config import merge, to_toml
 from layerwise.console import Show, epoch_line
 from layerwise.engine import loop
 from layerwise.engine.signals import wish_to_stop
-from layerwise.errors import TrainingError
+from layerwise.errors import Diverged, TrainingError
 from layerwise.report.page import write_report
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import save_model
@@ -64,7 +64,8 @@ def begun(
     task = guess_task(data, values)
     entry = task_entry(task)
     existed = out is not None and Path(out).exists()
-    folder = RunFolder.create(None if out is None else Path(out), str(values.get("model", "run")).replace(":", "-"))
+    name = Path(data).stem if isinstance(data, str | Path) else str(values.get("model", task)).replace(":", "-")
+    folder = RunFolder.create(None if out is None else Path(out), name)
     with folder.lock():
         try:
             job = entry.prepare(data, values, network, show)
@@ -103,7 +104,7 @@ def run(session: Session) -> dict[str, Any]:
                 advance(position.epoch * batches.steps + position.step)
                 reports = loop.train(job.task, batches, pace, position, session.checkpoints)
                 # Closing saves where the run was, and says so where the disk refuses.
-                with closing(reports):
+                with closing(reports), _kept_so_far(number, stage.name, show):
                     for report in reports:
                         if isinstance(report, loop.Step):
                             advance(1)
@@ -117,6 +118,17 @@ def run(session: Session) -> dict[str, Any]:
             assert position.best is not None
             job.task.load_weights(session.checkpoints.load_weights(position.best))
     return _finish(session, seconds)
+
+
+@contextmanager
+def _kept_so_far(number: int, name: str, show: Show) -> Iterator[None]:
+    """A later stage that diverges is given up: what the stages before it have reached is not lost."""
+    try:
+        yield
+    except Diverged as error:
+        if number == 0:
+            raise
+        show.say(f"The stage {name} is given up, and the best so far is kept. {error}")
 
 
 def _stopped(session: Session) -> TrainingError:

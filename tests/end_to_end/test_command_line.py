@@ -107,7 +107,7 @@ def test_predict_prints_a_line_an_input_and_names_what_it_cannot_read(
     assert call(["predict", "run", "damaged/disc", "photos/square/001.png"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 13
-    assert lines[0] == "damaged/disc/000.png  cannot be read: not an image"
+    assert lines[0] == "damaged/disc/000.png  cannot be used: not an image"
     assert lines[12].startswith("photos/square/001.png  ")
 
 

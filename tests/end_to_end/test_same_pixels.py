@@ -150,7 +150,7 @@ def test_evaluating_the_test_part_again_gives_the_figures_of_the_run(
     written = pl.read_csv(run.path / "predictions.csv")
     table = tmp_path / "test.csv"
     pl.DataFrame({"path": [str(photos / path) for path in written["path"]], "label": written["label"]}).write_csv(table)
-    outcome = layerwise.load(run.path, device="cpu")._model.evaluate(table, Silent())
+    outcome = layerwise.load(run.path, device="cpu")._model.evaluate(table, Silent(), {})
     classes = [f"p:{name}" for name in images.KINDS]
     assert outcome.predictions["predicted"].to_list() == written["predicted"].to_list()
     assert np.allclose(

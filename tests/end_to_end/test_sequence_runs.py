@@ -13,7 +13,8 @@ import pytest
 import layerwise
 from layerwise import api
 from layerwise.console import Silent
-from layerwise.errors import StoreError, TrainingError
+from layerwise.errors import Diverged, StoreError, TrainingError
+from layerwise.store.run import RunFolder
 from layerwise_tests.runs import fingerprint, stop_after
 from layerwise_tests.sequences import waves, write_pair
 
@@ -87,6 +88,19 @@ def test_the_same_recipe_gives_the_same_run_and_another_seed_does_not(
     assert fingerprint(again) == fingerprint(straight)
     other = train(stem, tmp_path / "other", seed=1).path
     assert fingerprint(other)["weights"] != fingerprint(straight)["weights"]
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_network_that_diverges_costs_only_itself(broken: int, stem: Path, tmp_path: Path) -> None:
+    stages = [dict(stage) for stage in RECIPE["stages"]]
+    stages[broken]["learning_rate"] = 1e30
+    if broken == 0:  # nothing is kept yet
+        with pytest.raises(Diverged, match="stage fcn"):
+            train(stem, tmp_path / "run", stages=stages)
+        return
+    run = train(stem, tmp_path / "run", stages=stages)
+    assert {line["stage"] for line in RunFolder(run.path).read_log()} == {"fcn"}
+    assert layerwise.load(run.path).card.model == "fcn"
 
 
 def test_data_that_changed_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def _line(row: dict[str, Any]) -> str:
     """One prediction for people: a class of an example, or a step of a forecast."""
     name = row.get("path", row.get("series"))
     if row["problem"]:
-        return f"{name}  cannot be read: {row['problem']}"
+        return f"{name}  cannot be used: {row['problem']}"
     if "predicted" in row:
         return f"{name}  {row['predicted']} {row['probability']:.3f}"
     return f"{name}  {row['ds']}  {row['forecast']:.6g}  ({row['low']:.6g} to {row['high']:.6g})"

@@ -23,7 +23,7 @@ def run(
     ] = None,
     model: Annotated[str, typer.Option(help="A name from `layerwise models`, or timm:NAME.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ by default.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Over all stages.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Over all stages; where networks compete, of each.")] = None,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="The run ends within it, as in 10m or 1h30m.")
     ] = None,
