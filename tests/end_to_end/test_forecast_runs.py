@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 import layerwise
 from layerwise import api
 from layerwise.console import Silent
+from layerwise.data.panel import PROBLEMS
+from layerwise.data.series import find_series
 from layerwise.errors import DataError, StoreError, TrainingError, UsageError
 from layerwise.store.model_file import load_model, save_model
+from layerwise.tasks.forecast_model import ForecastModel
 from layerwise_tests.runs import fingerprint, killed_after, stop_after
 
 RECIPE: dict[str, Any] = {
@@ -153,6 +157,35 @@ def test_series_that_cannot_be_continued_are_rows_with_a_problem(straight: Path)
         mixed.filter(pl.col("series" if "series" in mixed.columns else "unique_id") == "new")
     )
     assert alone.height == 1 and alone["problem"].is_not_null().all()
+
+
+class NeverSearched(tuple[str, ...]):
+    """Names that are not gone through for a name."""
+
+    def __contains__(self, name: object) -> bool:
+        raise AssertionError
+
+
+def test_series_that_are_lost_are_not_searched_for_among_all_names(straight: Path) -> None:
+    panel = find_series(days(2, 60)).panel
+    rows = [(None, None, name, "no values") for name in ("lost", "shop 0")]
+    changed = replace(panel, ids=NeverSearched(panel.ids), problems=pl.DataFrame(rows, schema=PROBLEMS, orient="row"))
+    model = layerwise.load(straight)._model
+    assert isinstance(model, ForecastModel)
+    said = model._continued(changed, Silent())
+    assert said["series"].unique(maintain_order=True).to_list() == ["shop 0", "shop 1", "lost"] and said.height == 25
+
+
+def test_a_table_that_trains_is_one_that_can_be_predicted(tmp_path: Path) -> None:
+    frame = days(2, 60).rename({"unique_id": "shop", "ds": "day", "y": "sold"}).with_columns(back=pl.lit(1.0))
+    path = tmp_path / "sales.csv"
+    frame.write_csv(path, separator=";")
+    with path.open("a") as file:
+        file.write("shop 0;2024-03-01;5;1;one too many\n")
+    columns = {"series": "shop", "time": "day", "target": "sold"}
+    run = train(str(path), tmp_path / "run", stages=[{"name": "linear"}], network={}, data=columns)
+    said = run.model().predict(str(path))
+    assert said["series"].unique().sort().to_list() == ["shop 0", "shop 1"] and said["problem"].is_null().all()
 
 
 def test_gaps_and_other_units_are_no_hindrance(straight: Path) -> None:

@@ -87,10 +87,13 @@ def autocorrelation(values: Values, lags: int) -> Values:
     steps, known = np.arange(len(values)), np.isfinite(values)
     if known.sum() < 3:
         return np.zeros(lags)
+    scale = np.abs(values[known]).max()
+    if scale == 0:
+        return np.zeros(lags)
+    values = values / scale  # squares of the largest ones would be infinite
     slope, level = np.polyfit(steps[known], values[known], 1)
     rest = np.where(known, values - slope * steps - level, 0.0)
-    scale = np.abs(np.where(known, values, 0.0)).max()
-    if rest.std() <= 1e-9 * scale:
+    if rest.std() <= 1e-9:
         return np.zeros(lags)
     size = 1 << (2 * len(rest) - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(rest, size)) ** 2

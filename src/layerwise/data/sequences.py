@@ -179,7 +179,7 @@ def _source(
 def _table(data: Any) -> Table:
     if isinstance(data, Path):
         _must_be_there(data)
-        return tables.open_table(data)
+        return tables.open_table(data, guess_separator=True)
     frame = data if isinstance(data, pl.DataFrame) else tables.from_pandas(data)
     if not frame.height:
         raise DataError("The table has no rows.", expected="a row a step")

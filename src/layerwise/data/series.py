@@ -51,13 +51,19 @@ class SeriesSource:
 
 
 def find_series(
-    data: object, *, time: str | None = None, series: str | None = None, target: str | Sequence[str] | None = None
+    data: object,
+    *,
+    time: str | None = None,
+    series: str | None = None,
+    target: str | Sequence[str] | None = None,
+    usual: Layout = _ANY,
 ) -> SeriesSource:
     """Find series; nothing of the user's is changed.
 
     Args:
         data: a path, a frame, arrays or a mapping; see the head of this file.
         time, series, target: columns of a table; guessed where certain. Several targets are series of their own.
+        usual: columns that are taken in place of guesses, where none is named and a table has all of them.
 
     Raises:
         DataError: there is nothing there, a column is missing or unsure, the times follow no regular step, or a
@@ -73,7 +79,9 @@ def find_series(
     train, held, held_out = _parts(data)
     table = as_table(train)
     if table is not None:
-        return _from_tables(train, table, held, held_out, asked)
+        named = [name for name in (usual.time, usual.series, *usual.targets) if name is not None]
+        known = asked == _ANY and set(named) <= set(table.frame.columns)
+        return _from_tables(train, table, held, held_out, usual if known else asked)
     if asked != _ANY:
         raise DataError(
             "--time, --series and --target name columns of a table.", expected="a table as data", fix="Leave them out."

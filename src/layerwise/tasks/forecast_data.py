@@ -25,6 +25,7 @@ from layerwise.data.windows import Values, Windows, join
 from layerwise.errors import DataError
 from layerwise.metrics.forecast import mase_scale
 from layerwise.tasks.forecast_batches import Index
+from layerwise.tasks.forecast_fit import thinned
 from layerwise.tasks.forecast_look import Look
 from layerwise.tasks.forecast_recipe import ForecastRecipe, defaults
 from layerwise.tasks.forecast_scout import Facts, look_for
@@ -203,13 +204,9 @@ def _parts(windows: Windows, valid_from: Steps, begin: Steps, lengths: Steps, st
     if not len(train):
         start = np.zeros_like(start)
         train = windows.between(start, valid_from)
-    valid = windows.between(valid_from, begin)
-    apart = -(-len(valid) // _VALIDATE)
-    while apart > 1 and math.gcd(apart, _PERIOD) > 1:  # so that origins lie at every place of a season
-        apart += 1
     parts = {
         "train": train,
-        "valid": windows.between(valid_from, begin, stride=max(1, apart)),
+        "valid": thinned(windows.between(valid_from, begin), _VALIDATE),
         "test": windows.between(begin, lengths, stride=stride),
         "refit": windows.between(start, begin),
     }
@@ -217,9 +214,6 @@ def _parts(windows: Windows, valid_from: Steps, begin: Steps, lengths: Steps, st
         if not len(parts[name]):
             raise _too_short(words, windows, begin)
     return parts
-
-
-_PERIOD = 2 * 2 * 2 * 2 * 2 * 3 * 5 * 7 * 13
 
 
 def _too_short(words: str, windows: Windows, begin: Steps) -> DataError:
@@ -234,9 +228,8 @@ def _too_short(words: str, windows: Windows, begin: Steps) -> DataError:
 def _examples(panel: Panel, values: Sequence[Values], parts: Mapping[str, Index], look: Look) -> pl.DataFrame:
     judged, seen = np.unique(parts["test"][:, 0]), np.unique(parts["refit"][:, 0])
     whole = panel.problems.filter(pl.col("row").is_null())
-    lost = [
-        (name, reason) for name, reason in whole.select("series", "reason").iter_rows() if name not in set(panel.ids)
-    ]
+    kept = set(panel.ids)
+    lost = [(name, reason) for name, reason in whole.select("series", "reason").iter_rows() if name not in kept]
     places = np.arange(len(panel))
     used = np.isin(places, judged) | np.isin(places, seen)
     short = f"too short or without a value to report on: {look.least} steps before the reported part are needed"

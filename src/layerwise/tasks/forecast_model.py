@@ -15,8 +15,7 @@ from torch import nn
 from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.panel import Panel
-from layerwise.data.series import SeriesSource, find_series
-from layerwise.data.tables import TABLES, is_pandas, read_table
+from layerwise.data.series import Layout, SeriesSource, find_series
 from layerwise.device import Device, pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, LayerwiseError, StoreError
@@ -115,7 +114,9 @@ class ForecastModel:
         named: dict[str, Any] = {name: columns[name] for name in ("time", "series", "target") if name in columns}
         if "target" in named:
             named["target"] = listed(named["target"])
-        source = find_series(data, **(named or self._known_columns(data)))
+        known = self.look.columns
+        usual = Layout(known.get("time"), known.get("series"), tuple(known.get("target", ())))
+        source = find_series(data, **named, usual=usual)
         mine, theirs = self.look.steps(), source.panel.calendar
         if not mine.matches(theirs) and "integer" not in (mine.kind, theirs.kind):
             raise DataError(
@@ -123,19 +124,6 @@ class ForecastModel:
                 expected=f"{mine.frequency} series",
             )
         return source
-
-    def _known_columns(self, data: Any) -> dict[str, Any]:
-        if isinstance(data, str | Path) and Path(data).suffix.lower() in TABLES and Path(data).is_file():
-            there = set(read_table(Path(data)).columns)
-        elif isinstance(data, pl.DataFrame) or is_pandas(data):
-            there = set(map(str, data.columns))
-        else:
-            return {}
-        columns = self.look.columns
-        wanted = {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
-        return (
-            {name: columns[name] for name in ("time", "series", "target") if name in columns} if wanted <= there else {}
-        )
 
     def _continued(self, panel: Panel, show: Show) -> pl.DataFrame:
         look = self.look
@@ -155,12 +143,13 @@ class ForecastModel:
             )
         else:
             good = pl.DataFrame(schema=_SCHEMA)
+        kept = set(panel.ids)
         short = sorted(set(range(len(panel))) - set(long.tolist()))
         reasons = {
             panel.ids[each]: f"{len(panel.values[each]):,} steps; a forecast needs {windows.least:,}" for each in short
         }
         whole = panel.problems.filter(pl.col("row").is_null()).select("series", "reason").iter_rows()
-        reasons |= {name: reason for name, reason in whole if name is not None and name not in panel.ids}
+        reasons |= {name: reason for name, reason in whole if name is not None and name not in kept}
         bad = pl.DataFrame(
             {"series": list(reasons), "problem": list(reasons.values())},
             schema={"series": pl.String, "problem": pl.String},

@@ -292,6 +292,14 @@ def test_rows_of_a_csv_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     assert "moves.csv:4" in problems["moves.csv:(none)"]
 
 
+def test_a_csv_apart_by_semicolons_is_read_and_noted(tmp_path: Path) -> None:
+    path = tmp_path / "moves.csv"
+    path.write_text("series;time;x;label\n1;1;5;a\n1;2;6;a\n2;1;7;b\n2;2;8;b\n")
+    source = find_sequences(path)
+    assert rows(source) == [[[5.0], [6.0]], [[7.0], [8.0]]] and source.table["label"].to_list() == ["a", "b"]
+    assert any(";" in note or "semicolon" in note for note in source.notes)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -16,7 +16,7 @@ import torch
 
 from layerwise.data.calendar import Calendar
 from layerwise.data.season import autocorrelation, fill, season
-from layerwise.data.series import Panel, find_series
+from layerwise.data.series import Layout, Panel, find_series
 from layerwise.errors import DataError, RecipeError
 
 WHOLE = Calendar(kind="integer", frequency="integer", season=1, step=1, origin=0)
@@ -429,6 +429,15 @@ def test_columns_of_any_kind_are_read_or_refused(names: list[object] | None) -> 
     assert (read > 0) == (names not in ([None] * 4, [[1]] * 4))
 
 
+def test_usual_columns_are_taken_where_a_table_has_them_all_and_none_is_named() -> None:
+    frame = pl.DataFrame({"day": [1, 2, 3], "sold": [1.0, 2.0, 3.0], "back": [4.0, 5.0, 6.0]})
+    usual = Layout("day", None, ("sold",))
+    assert find_series(frame, usual=usual).panel.ids == ("sold",)
+    assert find_series(frame, time="day", usual=usual).panel.ids == ("sold", "back")
+    assert find_series(frame.drop("sold"), time="day", usual=usual).panel.ids == ("back",)
+    assert find_series({"train": np.arange(5.0)}, usual=usual).layout is None
+
+
 # Seasons and gaps
 
 
@@ -459,6 +468,14 @@ def test_the_natural_season_needs_no_search() -> None:
 def test_a_constant_series_has_no_season_and_no_warning() -> None:
     assert season([np.full(100, 7.1)], WHOLE).length == 1
     assert not autocorrelation(np.full(100, 0.1), 4).any()
+
+
+@pytest.mark.parametrize("size", [1e300, 1.7e308, 1e-300])
+def test_the_season_of_values_of_any_size_is_found_without_a_warning(size: float) -> None:
+    values = np.sin(np.arange(200) * 2 * np.pi / 12)
+    assert season([values * size], WHOLE).length == 12
+    np.testing.assert_allclose(autocorrelation(values * size, 24), autocorrelation(values, 24), atol=1e-9)
+    assert not autocorrelation(np.full(100, size), 4).any() and not autocorrelation(np.zeros(100), 4).any()
 
 
 def test_gaps_are_filled_from_the_past_alone() -> None:

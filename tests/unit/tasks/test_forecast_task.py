@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from layerwise.console import Silent
+from layerwise.data.panel import PROBLEMS
 from layerwise.data.series import find_series
 from layerwise.data.windows import Values
 from layerwise.device import pick
@@ -182,6 +185,54 @@ def test_series_that_are_too_short_are_problems_and_the_others_train() -> None:
     assert found.examples.columns == ["id", "path", "label", "split", "hash", "problem"]
     with pytest.raises(DataError, match="No series has a window"):
         read({"a": seasonal(20)}, horizon=12)
+
+
+class Counted(tuple[str, ...]):
+    """Names that count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        type(self).times += 1
+        return super().__iter__()
+
+
+def test_series_that_are_lost_are_looked_up_without_going_through_all_names_for_each() -> None:
+    found = read(panel(), window=24)
+
+    def gone_through(lost: int) -> int:
+        rows = [(None, None, f"lost {each}", "no values") for each in range(lost)]
+        ids = Counted(found.panel.ids)
+        changed = replace(found.panel, ids=ids, problems=pl.DataFrame(rows, schema=PROBLEMS, orient="row"))
+        Counted.times = 0
+        table = forecast_data._examples(changed, found.values, found.parts, found.look)
+        assert table["problem"].count() == lost
+        return Counted.times
+
+    assert gone_through(50) == gone_through(1)
+
+
+@pytest.mark.parametrize("period", [5, 7, 12, 13, 24, 48, 52, 96, 168])
+@pytest.mark.parametrize("times", [1.01, 2, 3, 4, 6, 12, 13, 24])
+def test_windows_that_are_left_out_leave_every_place_of_a_season_alike(period: int, times: float) -> None:
+    count = int(12_000 * times)
+    index = np.stack([np.zeros(count, dtype=np.int64), np.arange(count)], axis=1)
+    kept = forecast_fit.thinned(index, 12_000)
+    assert 6_000 < len(kept) <= 12_000
+    places = np.bincount(kept[:, 1] % period, minlength=period)
+    assert places.min() > places.max() / 2
+
+
+def test_few_windows_are_all_kept() -> None:
+    index = np.arange(20).reshape(10, 2)
+    assert forecast_fit.thinned(index, 10) is index and len(forecast_fit.thinned(index[:0], 10)) == 0
+
+
+def test_as_many_windows_validate_as_may_of_however_many_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast_data, "_VALIDATE", 10)
+    found = read(panel(series=16, length=60), horizon=12, window=24, split={"valid": 12})  # one origin each
+    assert 5 < len(found.parts["valid"]) <= 10
+    assert len(set(found.parts["valid"][:, 0].tolist())) == len(found.parts["valid"])
 
 
 def test_gaps_are_filled_from_the_past_and_are_no_targets() -> None:
