@@ -15,6 +15,7 @@ from layerwise import api
 from layerwise.cli import app
 from layerwise.console import Silent
 from layerwise.errors import DataError, TrainingError
+from layerwise.tasks import text_budget
 from layerwise_tests.runs import fingerprint, stop_after
 from layerwise_tests.texts import film_reviews
 
@@ -78,6 +79,21 @@ def test_a_run_that_was_stopped_ends_bit_equal(
             api.run_training(str(reviews), recipe, None, tmp_path / "run", Silent())
     api.resume(tmp_path / "run", show=Silent())
     assert fingerprint(tmp_path / "run") == straight[name]
+
+
+def test_a_run_whose_warm_start_was_given_up_resumes_bit_equal(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dear = {"language-model": 1e9}
+    monkeypatch.setattr(text_budget, "_epoch_seconds", lambda stage, *rest: dear.get(stage.trains, 1e-6))
+    recipe = with_columns(WARM | {"budget": 600.0})
+    api.run_training(str(reviews), recipe, None, tmp_path / "straight", Silent())
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(TrainingError, match="layerwise resume"):
+            api.run_training(str(reviews), recipe, None, tmp_path / "run", Silent())
+    api.resume(tmp_path / "run", show=Silent())
+    assert fingerprint(tmp_path / "run") == fingerprint(tmp_path / "straight")
 
 
 def test_resuming_a_finished_run_changes_nothing(

@@ -58,7 +58,7 @@ def split(
         the table with `split` filled, and notes for people.
 
     Raises:
-        DataError: no train part is given, only one label is left, or nothing can be held out.
+        DataError: no train part is given, only one label is left, in all or in train, or nothing can be held out.
 
     Example:
         >>> rows = [(f"{n}.png", "ab"[n % 2], None, None, f"hash{n}") for n in range(20)]
@@ -68,7 +68,7 @@ def split(
     """
     usable = table.with_row_index("row").filter(pl.col("problem").is_null())
     given = set(usable["split"].drop_nulls().unique())
-    _require_two_labels(usable, what)
+    _require_two_labels(usable, f"usable {what}")
     if given and "train" not in given:
         raise DataError(f"The data have the parts {', '.join(sorted(given))}.", expected="a train part among them")
     wanted = [(part, share) for part, share in (("test", recipe.test), ("valid", recipe.valid)) if part not in given]
@@ -88,13 +88,15 @@ def split(
         )
     if "valid" not in parts and recipe.valid > 0:
         notes.append(f"No label has {what} enough for a valid part: nothing can be chosen by it.")
-    return table.with_columns(pl.Series("split", parts, dtype=pl.String)), tuple(notes)
+    whole = table.with_columns(pl.Series("split", parts, dtype=pl.String))
+    _require_two_labels(whole.filter(pl.col("split") == "train"), f"{what} of the train part")
+    return whole, tuple(notes)
 
 
-def _require_two_labels(usable: pl.DataFrame, what: str) -> None:
-    labels = usable["label"].drop_nulls().unique().to_list()
+def _require_two_labels(some: pl.DataFrame, which: str) -> None:
+    labels = some["label"].drop_nulls().unique().to_list()
     if len(labels) == 1:
-        raise DataError(f'All usable {what} have the label "{labels[0]}".', expected="two labels or more")
+        raise DataError(f'All {which} have the label "{labels[0]}".', expected="two labels or more")
 
 
 def _carve(

@@ -20,24 +20,6 @@ _IMAGE_NAMES = ("image", "path", "file", "filename")
 _LABEL_NAMES = ("label", "class", "target")
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """A table from disk in which every row can be used; in CSV and TSV every value stays text ("NA", "01", "true").
-
-    Raises:
-        DataError: the file is not what its suffix says, has no rows, or has a row that cannot be read.
-    """
-    table = open_table(path)
-    if table.problems:
-        first = "; ".join(f"{table.name(row)}: {table.problems[row]}" for row in sorted(table.problems)[:3])
-        more = "; ..." if len(table.problems) > 3 else ""
-        raise DataError(
-            f"{len(table.problems):,} of {table.frame.height:,} rows of {path} cannot be read ({first}{more}).",
-            expected="as many fields in each row as columns are named",
-            fix="Mend or delete those lines.",
-        )
-    return table.frame
-
-
 def open_table(path: Path, *, guess_separator: bool = False) -> Table:
     """A table from disk with all its rows, those that cannot be used named as problems.
 

@@ -85,7 +85,13 @@ class _Found:
 
 
 def find_texts(
-    data: object, *, text: str | None = None, label: str | None = None, labelled: bool = True, pairs: bool = True
+    data: object,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    labelled: bool = True,
+    pairs: bool = True,
+    known: Mapping[str, str] | None = None,
 ) -> TextSource:
     """Find texts and their labels; nothing of the user's is changed.
 
@@ -97,6 +103,7 @@ def find_texts(
         text, label: the columns of a table; guessed where certain.
         labelled: False takes texts without labels too.
         pairs: whether a table called after one part brings the others of its name with it.
+        known: "text" and "label" -> columns that were read before; taken in place of a guess where the table has them.
 
     Raises:
         DataError: there is nothing there, the columns cannot be told, or no row can be used.
@@ -116,7 +123,14 @@ def find_texts(
             _add_pair(found, each, part, labelled)
             continue
         if columns is None:
-            columns = find_columns(each, text=text, label=label, labelled=labelled)
+            there = {
+                flag: column
+                for flag, column in (known or {}).items()
+                if column in each.frame.columns and column not in (text, label)
+            }
+            columns = find_columns(
+                each, text=text or there.get("text"), label=label or there.get("label"), labelled=labelled
+            )
             found.notes += columns.notes
             found.columns = {"text": columns.text} | ({"label": columns.label} if columns.label else {})
         if missing := [column for column in found.columns.values() if column not in each.frame.columns]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 
@@ -11,10 +10,9 @@ from layerwise.data.ragged import SequenceBatches
 from layerwise.engine.finder import unchanged
 from layerwise.errors import UsageError
 from layerwise.tasks.classification import Classification
+from layerwise.tasks.probe import FINISH, USABLE, epoch_seconds
 from layerwise.tasks.run_recipe import Candidate
 
-FINISH = 0.1  # of a budget, for the reported part, the baselines and the files
-_USABLE = 0.8  # of what then is left: steps are not all as fast as those measured
 _PROBES = 4
 _WORTH = 5  # epochs, with fewer of which a network that competes is left out
 
@@ -43,7 +41,7 @@ def within_budget(
     """
     began = time.monotonic()
     costs = {candidate.name: _epoch_seconds(candidate, task, batches) for candidate in candidates}
-    usable = _USABLE * (left - FINISH * budget - (time.monotonic() - began))
+    usable = USABLE * (left - FINISH * budget - (time.monotonic() - began))
     kept = list(candidates)
     while len(kept) > 1 and any(_reach(each, costs, usable / len(kept)) < min(_WORTH, each.epochs) for each in kept):
         show.say(f"Given up for the budget: {kept.pop().name}.")
@@ -67,14 +65,8 @@ def _reach(candidate: Candidate, costs: dict[str, float], seconds: float) -> int
 
 
 def _epoch_seconds(candidate: Candidate, task: Classification, batches: SequenceBatches) -> float:
-    """Seconds of an epoch and its validation; the first step, in which buffers are made, is left out."""
+    """Of a stage; all is as before afterwards."""
     task.name = candidate.name
     with unchanged(task.network):
         task.begin(candidate, steps=_PROBES)
-        ends = []
-        for batch in itertools.islice(itertools.chain.from_iterable(map(batches.train, itertools.count())), _PROBES):
-            task.train_step(batch)
-            ends.append(time.perf_counter())
-        step = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    train, valid = (len(batches.parts[part]) for part in ("train", "valid"))
-    return step * batches.steps * (1 + valid / (3 * train))  # a forward pass is a third of a step
+        return epoch_seconds(task, batches, probes=_PROBES)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from torch import nn
 
 from layerwise.config import build
@@ -22,13 +21,14 @@ from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import sequence_data
 from layerwise.tasks.cards import new_card
-from layerwise.tasks.classification import Classification
+from layerwise.tasks.classification import Classification, class_weights
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
+from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_baselines import rivals
-from layerwise.tasks.sequence_budget import FINISH, within_budget
+from layerwise.tasks.sequence_budget import within_budget
 from layerwise.tasks.sequence_data import SequenceData, columns_of
 from layerwise.tasks.sequence_recipe import TASK, SequenceRecipe
 
@@ -61,7 +61,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         recipe.stop.metric,
         device,
         label_smoothing=recipe.label_smoothing,
-        class_weights=_weights(found) if recipe.class_weights else None,
+        class_weights=class_weights(_train_targets(found), len(found.classes)) if recipe.class_weights else None,
     )
     for note in (_overview(found, device), *found.notes):
         show.say(note)
@@ -127,12 +127,6 @@ def _overview(found: SequenceData, device: Device) -> str:
 def _build(found: SequenceData, name: str) -> nn.Module:
     sizes = Sizes(inputs=found.channels, outputs=len(found.classes), length=found.length)
     return build_sequence_model(TASK, name, sizes, found.recipe.network)
-
-
-def _weights(found: SequenceData) -> torch.Tensor:
-    """Of each class, so that all weigh the same and their mean over the examples is 1: (classes,)."""
-    counts = np.bincount(_train_targets(found), minlength=len(found.classes))
-    return torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(1))).float()
 
 
 def _train_targets(found: SequenceData) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,11 +10,10 @@ from torch import nn
 from layerwise.data.ragged import SequenceBatches
 from layerwise.engine.finder import unchanged
 from layerwise.errors import UsageError
+from layerwise.tasks.probe import FINISH, USABLE, epoch_seconds
 from layerwise.tasks.text_classification import TextClassification
 from layerwise.tasks.text_recipe import TextStage, averaged
 
-FINISH = 0.1  # of a budget, for the reported part and the files
-_USABLE = 0.8  # of what then is left: steps are not all as fast as those measured
 _PROBES = 5
 _WORTH = 0.5  # of a network's epochs, with fewer of which one that competes is left out
 
@@ -32,7 +30,8 @@ def within(
     """The stages that fit, and notes on what is given up.
 
     The dearest network goes first, until the others fit with at least half of their epochs; then the epochs that are
-    left are shortened alike. A language model goes before its network does.
+    left are shortened alike. A language model goes before its network does; rates and layers of the stages behind it
+    suit a warm start, so what then is left is to be planned anew without one.
 
     Args:
         stages: wanted.
@@ -47,7 +46,7 @@ def within(
     began = time.monotonic()
     stages = [stage for stage in stages if stage.trains != "nothing"]
     costs = {stage.name: _epoch_seconds(stage, task, network(stage), begin) for stage in stages}
-    usable = _USABLE * (seconds - (time.monotonic() - began))
+    usable = USABLE * (seconds - (time.monotonic() - began))
     kept, lost = list(stages), []
 
     def needed(some: Sequence[TextStage]) -> float:
@@ -58,10 +57,10 @@ def within(
         kept = [stage for stage in kept if stage not in going]
     share = min(1.0, usable / needed(kept))
     shortened = [stage.model_copy(update={"epochs": max(1, int(share * stage.epochs))}) for stage in kept]
-    if needed(shortened) > max(usable, 0.0) / _USABLE:
+    if needed(shortened) > max(usable, 0.0) / USABLE:
         raise UsageError(
             "The budget is too short for these texts.",
-            expected=f"about {needed(shortened) / _USABLE / (1 - FINISH) + (time.monotonic() - began):.0f} s more than "
+            expected=f"about {needed(shortened) / USABLE / (1 - FINISH) + (time.monotonic() - began):.0f} s more than "
             "reading them takes",
             fix="Give more time, or a smaller network.",
         )
@@ -82,13 +81,7 @@ def _dearest(kept: list[TextStage], needed: Callable[[Sequence[TextStage]], floa
 
 
 def _epoch_seconds(stage: TextStage, task: TextClassification, network: nn.Module, begin: Begin) -> float:
-    """Seconds of an epoch and its validation; the first step, in which buffers are made, is left out."""
+    """Of a stage; all is as before afterwards."""
     with unchanged(network):
         batches = begin(stage, _PROBES)
-        ends = []
-        for batch in itertools.islice(itertools.chain.from_iterable(map(batches.train, itertools.count())), _PROBES):
-            task.train_step(batch)
-            ends.append(time.perf_counter())
-    step = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    train, valid = (len(batches.parts[part]) for part in ("train", "valid"))
-    return step * batches.steps * (1 + valid / (3 * train))  # a forward pass is a third of a step
+        return epoch_seconds(task, batches, probes=_PROBES)

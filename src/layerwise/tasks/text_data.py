@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from layerwise.console import Show
 from layerwise.data.ragged import Ragged, SequenceBatches
@@ -40,6 +39,7 @@ class TextData:
             held out.
         held_out: what the reported part is called: "test", or "val".
         notes: what a person should know of the data.
+        columns: "text" and "label" -> the column that was read; empty for arrays.
     """
 
     recipe: TextRecipe
@@ -52,6 +52,7 @@ class TextData:
     parts: Mapping[str, np.ndarray]
     held_out: str
     notes: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def max_length(self) -> int:
@@ -77,13 +78,6 @@ class TextData:
         """Texts of a part, by ascending id."""
         return [self.texts[row] for row in self.parts[part]]
 
-    def class_weights(self) -> torch.Tensor | None:
-        """(classes,) by which every class counts alike, and the mean over the training texts is 1; or none."""
-        if not self.recipe.class_weights:
-            return None
-        counts = np.bincount(self.targets[self.parts["train"]], minlength=len(self.classes))
-        return torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(1))).float()
-
 
 def read(data: Any, values: Mapping[str, Any], show: Show) -> TextData:
     """Find, split and tokenize the texts of a run.
@@ -104,14 +98,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> TextData:
     parts = {part: _ids(examples, pl.col("split") == part) for part in PARTS}
     parts["unlabelled"] = _unlabelled(source, examples) if recipe.pretrain else np.zeros(0, dtype=np.int64)
     texts = [text or "" for text in examples["text"].to_list()]
-    learnt = np.sort(np.concatenate([parts["train"], parts["unlabelled"]]))
-    with show.bar("reading texts", 2) as advance:
-        tokenizer = train_tokenizer([texts[row] for row in learnt], recipe.tokens, recipe.vocabulary)
-        advance(1)
-        whole = tokenizer.encode(texts)
-        advance(1)
-    length = recipe.max_length or percentile_length([len(whole[row]) for row in learnt])
-    sequences = Ragged.of([tokens[:length] for tokens in whole])
+    tokenizer, whole, length = _tokenized(texts, parts, recipe, show)
     numbers = {name: number for number, name in enumerate(source.classes)}
     targets = np.array([numbers.get(label, -1) for label in examples["label"].to_list()], dtype=np.int64)
     found = TextData(
@@ -120,14 +107,49 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> TextData:
         texts=texts,
         classes=source.classes,
         tokenizer=tokenizer,
-        sequences=sequences,
+        sequences=Ragged.of([tokens[:length] for tokens in whole]),
         targets=targets,
         parts=parts,
         held_out=source.held_out,
         notes=(),
+        columns=source.columns,
     )
     notes = [*source.notes, *split_notes, *_notes(found, whole, given=recipe.max_length is not None)]
-    return TextData(**{**vars(found), "notes": tuple(dict.fromkeys(notes))})
+    return replace(found, notes=tuple(dict.fromkeys(notes)))
+
+
+def without_language_model(found: TextData, max_length: int | None, show: Show) -> TextData:
+    """The same texts, as a recipe without `pretrain` gives them: those without a label count for nothing.
+
+    Args:
+        found: of a recipe with `pretrain`.
+        max_length: that the user's recipe asks for, if any.
+        show: tells a person how far it is.
+    """
+    recipe = found.recipe.model_copy(update={"pretrain": False})
+    parts = {**found.parts, "unlabelled": np.zeros(0, dtype=np.int64)}
+    asked = recipe.model_copy(update={"max_length": max_length})
+    tokenizer, whole, length = _tokenized(found.texts, parts, asked, show)
+    return replace(
+        found,
+        recipe=recipe.model_copy(update={"max_length": length}),
+        tokenizer=tokenizer,
+        sequences=Ragged.of([tokens[:length] for tokens in whole]),
+        parts=parts,
+    )
+
+
+def _tokenized(
+    texts: list[str], parts: Mapping[str, np.ndarray], recipe: TextRecipe, show: Show
+) -> tuple[Tokenizer, list[np.ndarray], int]:
+    """What the texts that train teach of words and lengths: the tokenizer, all texts by it, and where they are cut."""
+    learnt = np.sort(np.concatenate([parts["train"], parts["unlabelled"]]))
+    with show.bar("reading texts", 2) as advance:
+        tokenizer = train_tokenizer([texts[row] for row in learnt], recipe.tokens, recipe.vocabulary)
+        advance(1)
+        whole = tokenizer.encode(texts)
+        advance(1)
+    return tokenizer, whole, recipe.max_length or percentile_length([len(whole[row]) for row in learnt])
 
 
 def _ids(examples: pl.DataFrame, which: pl.Expr) -> np.ndarray:

@@ -69,14 +69,15 @@ class TextModel:
 
         Args:
             inputs: a list of texts or a text; a `Path` of a table or a .txt file, or a list of them; or a frame. A
-                `Path` that is no file is a text where it has a space or looks like none.
+                `Path` that is no file is a text where it has a space or looks like none. A table is read by the
+                column that was trained on, where it has that.
             show: where progress is shown.
 
         Raises:
             DataError: there is nothing, or a file cannot be read.
             UsageError: it is something else, or one string that looks like a path.
         """
-        found = find_inputs(inputs)
+        found = find_inputs(inputs, self.card.preprocess.get("columns", {}).get("text"))
         count = len(found.texts)
         with show.bar("predicting", count) as advance:
             probabilities, _ = self._probabilities(found.texts, np.arange(count), np.full(count, -1))
@@ -95,14 +96,16 @@ class TextModel:
         Args:
             data: in any form that `train` takes; of a table, that table alone.
             show: where notes are shown.
-            columns: text and label, where the data are a table.
+            columns: text and label, where the data are a table; those that were trained on by default, where it has
+                them.
 
         Raises:
             UsageError: a column that texts do not have.
             DataError: a label that the model does not know, or nothing usable.
         """
         check_columns(columns, ("text", "label"), TASK)
-        source = find_texts(data, text=columns.get("text"), label=columns.get("label"), pairs=False)
+        known = self.card.preprocess.get("columns")
+        source = find_texts(data, text=columns.get("text"), label=columns.get("label"), pairs=False, known=known)
         if unknown := sorted(set(source.classes) - set(self.card.classes)):
             raise DataError(
                 f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
@@ -152,8 +155,13 @@ def restore(
     """
     shape, length = card.network, card.preprocess.get("max_length")
     tokenizer = Tokenizer.from_json(card.preprocess.get("tokenizer", ""))
-    if set(card.preprocess) != {"tokenizer", "max_length"} or type(length) is not int or length < 1:
+    if set(card.preprocess) - {"columns"} != {"tokenizer", "max_length"} or type(length) is not int or length < 1:
         raise StoreError("The model file says no usable tokenizer and max_length.", expected="these two")
+    columns = card.preprocess.get("columns", {})
+    if not isinstance(columns, dict) or not all(
+        flag in ("text", "label") and isinstance(column, str) for flag, column in columns.items()
+    ):
+        raise StoreError("The model file names no usable columns.", expected="text and label, each a name")
     if not len(card.classes) == len(card.train_counts) == shape["classes"] or len(tokenizer) != shape["channels"]:
         raise StoreError(
             f"The model file has {len(card.classes)} class names, counts of {len(card.train_counts)} classes, "
@@ -182,11 +190,15 @@ class Inputs:
     problems: list[str | None]
 
 
-def find_inputs(inputs: Any) -> Inputs:
+def find_inputs(inputs: Any, column: str | None = None) -> Inputs:
     """What is to be predicted.
 
     In Python a string in a list is always a text, so that no text can name a file to read. A `Path`, which is what the
     command line hands over, is a file.
+
+    Args:
+        inputs: as `TextModel.predict` takes them.
+        column: of texts, in the table that was trained on; a table that has it is read by it.
 
     Raises:
         DataError: there is nothing, or a file cannot be read.
@@ -200,14 +212,15 @@ def find_inputs(inputs: Any) -> Inputs:
                 fix=f'Give Path("{inputs[:80]}") for the file, or ["{inputs[:80]}"] for the text.',
             )
         inputs = [inputs]
+    known = {} if column is None else {"text": column}
     if isinstance(inputs, pl.DataFrame) or is_pandas(inputs):
-        return _columns(find_texts(inputs, labelled=False))
+        return _columns(find_texts(inputs, labelled=False, known=known))
     listed = [inputs] if isinstance(inputs, Path) else list(inputs)
     if not listed:
         raise DataError("There is nothing to predict.", expected="one text or more")
     found = Inputs([], [], [])
     for row, each in enumerate(listed):
-        some = _of_path(each) if isinstance(each, Path) else _text(f"x[{row}]", each)
+        some = _of_path(each, known) if isinstance(each, Path) else _text(f"x[{row}]", each)
         found.names.extend(some.names)
         found.texts.extend(some.texts)
         found.problems.extend(some.problems)
@@ -226,10 +239,10 @@ def _text(name: str, text: Any) -> Inputs:
     return Inputs([name], [whole], [None if whole.strip() else "no text"])
 
 
-def _of_path(item: Path) -> Inputs:
+def _of_path(item: Path, known: Mapping[str, str]) -> Inputs:
     if _exists(item):
         if item.is_dir() or item.suffix.lower() in TABLES:
-            return _columns(find_texts(item, labelled=False, pairs=False))
+            return _columns(find_texts(item, labelled=False, pairs=False, known=known))
         if item.suffix.lower() != _TXT:
             raise UsageError(f"{item} is no file of texts.", expected=f"one of {', '.join((*TABLES, _TXT))}")
         return _txt(item)

@@ -85,6 +85,8 @@ def complete(values: Mapping[str, Any]) -> TextRecipe:
     if asked.model != CUSTOM:
         for stage in asked.stages:
             find_row(TASK, _network(stage))
+    networks(asked)
+    _written(asked)
     if asked.model in ("auto", CUSTOM):
         if asked.model == "auto" and asked.network:
             raise RecipeError(
@@ -109,8 +111,9 @@ def networks(recipe: TextRecipe) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_network(stage) for stage in recipe.stages if stage.trains != "nothing"))
     names = AUTO if recipe.model == "auto" else (recipe.model,)
     if recipe.pretrain and names[0] not in RECURRENT:
+        which = "your own" if names[0] == CUSTOM else f'"{names[0]}"'
         raise RecipeError(
-            f'pretrain is true, and the network is "{names[0]}".', expected=f"one of {', '.join(('auto', *RECURRENT))}"
+            f"pretrain is true, and the network is {which}.", expected=f"one of {', '.join(('auto', *RECURRENT))}"
         )
     return names
 
@@ -172,16 +175,28 @@ def _stage(name: str, network: str, epochs: int, rate: float, trains: Trained) -
 
 
 def _written(recipe: TextRecipe) -> tuple[TextStage, ...]:
-    """The user's own stages, with their networks named."""
+    """The user's own stages, with their networks named; each trains what its network has."""
     names = [stage.name for stage in recipe.stages]
     if len(set(names)) < len(names):
         raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="a name for each")
     found = tuple(stage.model_copy(update={"network": _network(stage)}) for stage in recipe.stages)
     for place, stage in enumerate(found):
+        if recipe.model == CUSTOM and stage.network != CUSTOM:
+            raise RecipeError(
+                f'The stage "{stage.name}" trains {stage.network}, and the network is your own.',
+                expected=f'"{CUSTOM}" as the network of each stage',
+            )
         if stage.trains == "language-model" and (stage.network not in RECURRENT or place):
             raise RecipeError(
                 f'The stage "{stage.name}" is a language model of {stage.network}, as stage {place + 1}.',
                 expected=f"one of {', '.join(RECURRENT)}, in the first stage",
+            )
+        if stage.trains in ("head", "recurrent") and (
+            stage.network not in RECURRENT or stage.network != found[0].network
+        ):
+            raise RecipeError(
+                f'The stage "{stage.name}" trains a part of {stage.network}, as stage {place + 1}.',
+                expected=f"one of {', '.join(RECURRENT)}, the same as in the first stage; others train all at once",
             )
         if stage.trains == "nothing" and (stage.network != AVERAGE or place < len(found) - 1 or not place):
             raise RecipeError(

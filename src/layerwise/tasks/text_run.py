@@ -24,15 +24,16 @@ from layerwise.models.text_recurrent import TextRecurrent
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import text_baseline, text_data
 from layerwise.tasks.cards import new_card
-from layerwise.tasks.classification import Classification
+from layerwise.tasks.classification import Classification, class_weights
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
-from layerwise.tasks.text_budget import FINISH, within
+from layerwise.tasks.probe import FINISH
+from layerwise.tasks.text_budget import within
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_data import TextData
 from layerwise.tasks.text_model import prediction_table
 from layerwise.tasks.text_pretraining import LanguageModel
-from layerwise.tasks.text_recipe import AVERAGE, TASK, TextStage, networks, stages
+from layerwise.tasks.text_recipe import AVERAGE, TASK, TextStage, complete, networks, stages
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -58,32 +59,30 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     for note in (_overview(found, device), *found.notes):
         show.say(note)
     rival = _rival(found, show)
-    task = _task(found, named, device)
-    plan = stages(recipe, values, found.batches(device).steps)
-
-    def begin(stage: TextStage, steps: int) -> SequenceBatches:
-        task.begin(stage, steps=steps)
-        return found.batches(device, unlabelled=stage.trains == "language-model")
+    limit = None if recipe.budget is None else began + (1 - FINISH) * recipe.budget
+    task, plan, said = _plan(found, named, device, values, limit)
+    if recipe.pretrain and not recipe.stages and all(stage.trains in ("all", "nothing") for stage in plan):
+        # As a recipe without pretrain: the one that is written, by which the run is resumed, says so as well.
+        show.say("Given up for the budget: the language model.")
+        found = text_data.without_language_model(found, complete(values).max_length, show)
+        task, plan, said = _plan(found, _networks(found, network, device), device, values, limit)
+    for note in said:
+        show.say(note)
 
     def enter(stage: TextStage, show: Show, resumed: bool) -> Batches:
         batches = found.batches(device, unlabelled=stage.trains == "language-model")
         task.begin(stage, steps=stage.epochs * batches.steps)
         return OneBatch(batches) if stage.trains == "nothing" else batches
 
-    if recipe.budget is not None and not values.get("stages"):
-        left = began + (1 - FINISH) * recipe.budget - time.monotonic()
-        plan, said = within(plan, task, lambda stage: _module(task, named, stage), begin, left)
-        for note in said:
-            show.say(note)
     return Job(
-        recipe=recipe.model_copy(update={"stages": plan, "epochs": None}),
+        recipe=found.recipe.model_copy(update={"stages": plan, "epochs": None}),
         task=task,
         stages=plan,
         enter=enter,
         examples=found.examples,
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        deadline=None if recipe.budget is None else began + (1 - FINISH) * recipe.budget,
+        deadline=limit,
         finish=lambda seconds, kept: _finish(found, task, device, rival, seconds, kept),
         thumbnail=lambda row: None,
     )
@@ -92,6 +91,23 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
     """A text is no picture: None for each."""
     return lambda row: None
+
+
+def _plan(
+    found: TextData, named: Mapping[str, nn.Module], device: Device, values: Mapping[str, Any], limit: float | None
+) -> tuple[TextClassification, tuple[TextStage, ...], tuple[str, ...]]:
+    """The task, its stages as far as there is time for them, and notes on what is given up."""
+    task = _task(found, named, device)
+    plan = stages(found.recipe, values, found.batches(device).steps)
+    if limit is None or found.recipe.stages:
+        return task, plan, ()
+
+    def begin(stage: TextStage, steps: int) -> SequenceBatches:
+        task.begin(stage, steps=steps)
+        return found.batches(device, unlabelled=stage.trains == "language-model")
+
+    kept, said = within(plan, task, lambda stage: _module(task, named, stage), begin, limit - time.monotonic())
+    return task, kept, said
 
 
 def _networks(found: TextData, network: nn.Module | None, device: Device) -> dict[str, nn.Module]:
@@ -125,7 +141,7 @@ def _task(found: TextData, named: Mapping[str, nn.Module], device: Device) -> Te
         recipe.stop.metric,
         device,
         label_smoothing=recipe.label_smoothing,
-        class_weights=found.class_weights(),
+        class_weights=class_weights(_train_targets(found), len(found.classes)) if recipe.class_weights else None,
     )
     thawing = [stage.trains not in ("all", "nothing") for stage in recipe.stages] or [recipe.pretrain]
     body = next(iter(named.values()))
@@ -205,7 +221,11 @@ def _card(found: TextData, task: TextClassification, device: Device, temperature
             "options": _options(found, task),
         },
         classes=found.classes,
-        preprocess={"tokenizer": found.tokenizer.json, "max_length": found.max_length},
+        preprocess={
+            "tokenizer": found.tokenizer.json,
+            "max_length": found.max_length,
+            "columns": dict(found.columns),
+        },
         train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
         temperature=temperature,
     )

@@ -138,6 +138,9 @@ def test_what_cannot_be_split_says_why() -> None:
         split(table(("a", 1), ("b", 1)), SplitRecipe(), seed=0)
     with pytest.raises(DataError, match="a train part"):
         split(table(("a", 5), ("b", 5), given="test"), SplitRecipe(), seed=0)
+    one = pl.concat([table(("a", 20), given="train"), table(("a", 5), ("b", 5), given="test")])
+    with pytest.raises(DataError, match='All images of the train part have the label "a"'):
+        split(one, SplitRecipe(), seed=0)
     for shares in ({"valid": 0.5, "test": 0.5}, {"valid": -0.1}, {"test": 1.0}):
         with pytest.raises(pydantic.ValidationError):
             SplitRecipe(**shares)

@@ -113,6 +113,17 @@ def test_columns_are_guessed_by_content_where_that_is_certain() -> None:
         columns("bad", "this is text number 0", rows=rows[1:])
 
 
+def test_known_columns_are_read_where_the_table_has_them() -> None:
+    frame = pl.DataFrame({"text": ["a", "b"], "title": ["c", "d"], "label": ["no", "yes"], "topic": ["x", "y"]})
+    known = {"text": "title", "label": "topic"}
+    assert find_texts(frame, known=known).columns == known
+    assert find_texts(frame, known=known).notes == ()
+    assert find_texts(frame, known=known, text="text").columns == {"text": "text", "label": "topic"}
+    assert find_texts(frame, known=known, label="title").columns == {"text": "text", "label": "title"}
+    assert find_texts(frame.drop("title"), known=known).columns == {"text": "text", "label": "topic"}
+    assert find_texts((["a", "b"], ["no", "yes"]), known=known).columns == {}
+
+
 def test_guesses_are_said_where_there_was_a_choice(tmp_path: Path) -> None:
     rows = [("1", *row) for row in LINES]
     source = find_texts(write(tmp_path / "t.csv", rows, head="id,text,label"))

@@ -18,8 +18,8 @@ from layerwise.errors import DataError, LayerwiseError, RecipeError, StoreError,
 from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.models.text_average import TextAverage
 from layerwise.models.text_recurrent import TextRecurrent
-from layerwise.tasks import text_baseline, text_data, text_model, text_recipe, text_run
-from layerwise.tasks.classification import Classification
+from layerwise.tasks import text_baseline, text_budget, text_data, text_model, text_recipe, text_run
+from layerwise.tasks.classification import Classification, class_weights
 from layerwise.tasks.job import Job
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_pretraining import LanguageModel, thawed
@@ -40,8 +40,12 @@ class Said(Silent):
 
 
 def prepared(values: dict[str, Any], count: int = 120, network: nn.Module | None = None) -> tuple[Job, Said]:
+    return prepared_on(film_reviews(count), values, network)
+
+
+def prepared_on(table: Any, values: dict[str, Any], network: nn.Module | None = None) -> tuple[Job, Said]:
     said = Said()
-    return text_run.prepare(film_reviews(count), values, network, said), said
+    return text_run.prepare(table, values, network, said), said
 
 
 def trained(job: Job) -> dict[str, float]:
@@ -121,13 +125,27 @@ def test_stages_of_a_written_recipe_are_its_own() -> None:
         ),
         ({"stages": [{"name": "bag", "epochs": 1, "learning_rate": 1, "trains": "language-model"}]}, "bag"),
         ({"stages": [{"name": "bag", "epochs": 1, "learning_rate": 1}] * 2}, "one name"),
+        *(
+            ({"stages": [{"name": name, "epochs": 1, "learning_rate": 1, "trains": part}]}, f"a part of {name}")
+            for name in ("text-cnn", "bag", "nb-bag")
+            for part in ("head", "recurrent")
+        ),
+        (
+            {
+                "stages": [
+                    {"name": "lstm", "epochs": 1, "learning_rate": 1},
+                    {"name": "gru", "epochs": 1, "learning_rate": 1, "trains": "head"},
+                ]
+            },
+            "a part of gru, as stage 2",
+        ),
+        ({"model": "custom", "pretrain": True}, "your own"),
+        ({"model": "custom", "stages": [{"name": "lstm", "epochs": 1, "learning_rate": 1}]}, "your own"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(values: dict[str, Any], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
-        recipe = complete(values)
-        text_recipe.networks(recipe)
-        stages(recipe, values, steps=10)
+        complete(values)
 
 
 def test_an_unknown_network_is_named() -> None:
@@ -166,12 +184,10 @@ def test_uneven_classes_are_said_and_class_weights_count_them_alike() -> None:
     rows = [row for row, label in enumerate(labels) if label == "bad" or row % 5 == 0]
     table = ([texts[row] for row in rows], [labels[row] for row in rows])
     assert any("class_weights" in note for note in read(table).notes)
-    assert read(table).class_weights() is None
     found = read(table, class_weights=True)
     assert not any("class_weights" in note for note in found.notes)
-    weights = found.class_weights()
-    assert weights is not None
     targets = torch.from_numpy(found.targets[found.parts["train"]])
+    weights = class_weights(targets.numpy(), 2)
     sums = torch.zeros(2).index_add_(0, targets, weights[targets])
     assert torch.allclose(sums[0], sums[1]) and torch.isclose(weights[targets].mean(), torch.tensor(1.0))
 
@@ -195,6 +211,10 @@ def test_too_little_is_refused() -> None:
         read((["a b", "c d", "e f"], ["x", "x", "x"]))
     with pytest.raises(DataError):
         read((["a b", "c d"], ["x", "y"]))
+    texts, labels = film_reviews(60)
+    parts = ["train" if label == "good" else "test" for label in labels]
+    with pytest.raises(DataError, match='texts of the train part have the label "good"'):
+        prepared_on(pl.DataFrame({"text": texts, "label": labels, "split": parts}), SMALL)
 
 
 # The baseline.
@@ -308,6 +328,24 @@ def test_a_budget_gives_up_the_dearest_first_and_says_so() -> None:
         prepared({"device": "cpu", "budget": 0.01})
 
 
+def test_a_warm_start_that_is_given_up_leaves_a_run_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    dear = {"language-model": 1e9}
+    monkeypatch.setattr(text_budget, "_epoch_seconds", lambda stage, *rest: dear.get(stage.trains, 1e-6))
+    texts, labels = film_reviews(60)
+    table = pl.DataFrame({"text": [*texts, "zebra stripes"], "label": [*labels, None]})
+    job, said = prepared_on(table, {**SMALL, "pretrain": True, "budget": 600.0})
+    plain, _ = prepared_on(table, SMALL)
+    assert "Given up for the budget: the language model." in said.lines
+    assert job.stages == plain.stages and job.recipe.pretrain is False
+    assert isinstance(job.task, TextClassification) and job.task.language is None
+    for each in (job, plain):
+        each.enter(each.stages[0], Silent(), False)
+    first, second = job.task.tensors(), plain.task.tensors()
+    assert all(torch.equal(first[name], tensor) for name, tensor in second.items())  # of one vocabulary too
+    both, _ = prepared({"pretrain": True, "device": "cpu", "budget": 600.0})
+    assert [stage.network for stage in both.stages] == ["bilstm", "text-cnn", "nb-bag", "average"]
+
+
 def test_measuring_for_a_budget_changes_no_weight() -> None:
     values = {**SMALL, "pretrain": True}
     plain, measured = prepared(values)[0], prepared({**values, "budget": 60.0})[0]
@@ -406,6 +444,24 @@ def test_evaluates_other_data_beside_the_majority(model: text_model.TextModel) -
         model.evaluate((texts, labels), Silent(), {"image": "a"})
 
 
+def test_tables_are_read_by_the_columns_that_were_trained_on(tmp_path: Path) -> None:
+    texts, labels = film_reviews(60)
+    table = pl.DataFrame({"text": ["x"] * 60, "title": texts, "label": ["?"] * 60, "stars": labels})
+    values = {**SMALL, "data": {"text": "title", "label": "stars"}}
+    job, _ = prepared_on(table, values)
+    outcome = job.finish({}, trained(job))
+    assert outcome.card.preprocess["columns"] == {"text": "title", "label": "stars"}
+    found = text_model.restore(outcome.card, job.task.tensors(), None, "cpu")
+    table.write_csv(tmp_path / "new.csv")
+    for inputs in (table, tmp_path / "new.csv", [tmp_path / "new.csv"]):
+        assert found.predict(inputs, Silent())["text"].to_list() == texts
+    assert found.predict(table.drop("title"), Silent())["text"].to_list() == ["x"] * 60
+    assert found.evaluate(table, Silent(), {}).predictions["text"].to_list() == texts
+    assert found.evaluate(table, Silent(), {"text": "text"}).predictions["text"].to_list() == ["x"] * 60
+    again = table.rename({"stars": "mine"})
+    assert found.evaluate(again, Silent(), {"label": "mine"}).predictions["text"].to_list() == texts
+
+
 def test_a_made_up_model_file_is_refused(model: text_model.TextModel) -> None:
     card, tensors = model.card, model.task.tensors()
     huge = {**card.network, "options": {"embedding": 4096, "units": [4096] * 8}}
@@ -414,6 +470,9 @@ def test_a_made_up_model_file_is_refused(model: text_model.TextModel) -> None:
         {"network": {**card.network, "channels": 7}},
         {"preprocess": {**card.preprocess, "max_length": "7"}},
         {"preprocess": {"max_length": 7}},
+        {"preprocess": {**card.preprocess, "columns": {"text": 3}}},
+        {"preprocess": {**card.preprocess, "columns": {"image": "photo"}}},
+        {"preprocess": {**card.preprocess, "columns": ["text"]}},
         {"preprocess": {**card.preprocess, "tokenizer": "{}"}},
         {"classes": ("a",)},
     ):
