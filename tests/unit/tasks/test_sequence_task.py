@@ -16,6 +16,7 @@ from layerwise.console import Silent
 from layerwise.data.ragged import Ragged
 from layerwise.errors import DataError, LayerwiseError, RecipeError, StoreError, UsageError
 from layerwise.tasks import sequence_budget, sequence_data, sequence_model, sequence_run
+from layerwise.tasks.classification import class_weights
 from layerwise.tasks.job import Job
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_baselines import NEIGHBOUR, RIDGE, rivals
@@ -203,7 +204,8 @@ def test_waves_are_told_apart_better_than_by_the_baselines(name: str) -> None:
 
 def test_class_weights_weigh_rare_classes_up() -> None:
     x, y = waves(40), ["rare" if row % 8 == 0 else "often" for row in range(40)]
-    weights = sequence_run._weights(sequence_data.read((x, y), FAST, custom=False))
+    found = sequence_data.read((x, y), FAST, custom=False)
+    weights = class_weights(found.targets[found.ids("train")], 2)
     assert weights[1] / weights[0] == pytest.approx(7, rel=0.2)
     job = sequence_run.prepare((x, y), {**FAST, "class_weights": True, "epochs": 1}, None, Silent())
     assert np.isfinite(trained(job)["loss"])
