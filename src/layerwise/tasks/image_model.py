@@ -30,7 +30,7 @@ from layerwise.models import build_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
-from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -110,12 +110,7 @@ class ImageModel:
         """
         check_columns(columns, ("image", "label"), TASK)
         source = find_images(data, image=columns.get("image"), label=columns.get("label"))
-        unknown = sorted(set(source.classes) - set(self.card.classes))
-        if unknown:
-            raise DataError(
-                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
-                expected=f"only {', '.join(self.card.classes[:20])}",
-            )
+        check_classes(source.classes, self.card.classes)
         with show.bar("reading images", len(source.table)) as advance:
             store = build_pixels(source, self.preprocess, cache=default_cache(), advance=advance)
         examples = judged(source, store)

@@ -13,7 +13,7 @@ import torch
 from layerwise.config import Section
 from layerwise.console import Show
 from layerwise.engine.loop import Batches, Task
-from layerwise.errors import UsageError
+from layerwise.errors import DataError, UsageError
 from layerwise.store.model_file import ModelCard
 
 
@@ -89,6 +89,15 @@ def check_columns(given: Columns, known: Sequence[str], task: str) -> None:
     """Raises UsageError for a column that a task does not have."""
     if other := sorted(set(given) - set(known)):
         raise UsageError(f'The column of "{other[0]}" was named in {task}.', expected=f"only {', '.join(known)}")
+
+
+def check_classes(given: Sequence[str], known: Sequence[str]) -> None:
+    """Raises DataError for labels that a model does not know."""
+    if unknown := sorted(set(given) - set(known)):
+        raise DataError(
+            f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
+            expected=f"only {', '.join(known[:20])}",
+        )
 
 
 class Model(Protocol):

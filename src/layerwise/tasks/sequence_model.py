@@ -29,7 +29,7 @@ from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_data import targets_of
 from layerwise.tasks.image_model import prediction_table
-from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.sequence_data import unread
 from layerwise.tasks.sequence_recipe import TASK
@@ -89,11 +89,7 @@ class SequenceModel:
         check_columns(columns, _COLUMNS, TASK)
         own: Mapping[Any, str] = self.preprocess.columns if is_table(data) else {}
         source = judge(read_rows(data, TableColumns(**{**own, **columns}), pairs=False), channels=self.channels)
-        if unknown := sorted(set(source.classes) - set(self.card.classes)):
-            raise DataError(
-                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
-                expected=f"only {', '.join(self.card.classes[:20])}",
-            )
+        check_classes(source.classes, self.card.classes)
         for note in (*source.notes, *unread(source.table)):
             show.say(note)
         targets = targets_of(source.table, self.card.classes)

@@ -26,7 +26,7 @@ from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks import image_model
 from layerwise.tasks.classification import Classification
-from layerwise.tasks.job import Columns, Outcome, check_columns
+from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.text_recipe import TASK
 
@@ -106,11 +106,7 @@ class TextModel:
         check_columns(columns, ("text", "label"), TASK)
         known = self.card.preprocess.get("columns")
         source = find_texts(data, text=columns.get("text"), label=columns.get("label"), pairs=False, known=known)
-        if unknown := sorted(set(source.classes) - set(self.card.classes)):
-            raise DataError(
-                f"The data has classes that the model does not know: {', '.join(unknown[:10])}.",
-                expected=f"only {', '.join(self.card.classes[:20])}",
-            )
+        check_classes(source.classes, self.card.classes)
         for note in source.notes:
             show.say(note)
         numbers = {name: number for number, name in enumerate(self.card.classes)}
