@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from layerwise.console import Silent
 from layerwise.engine import loop
 from layerwise.store.model_file import load_model
+from layerwise.tasks.job import Job
 
 
 def only_object(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -54,6 +56,7 @@ _KILLED = """
 import os, signal, sys
 from layerwise import api
 from layerwise.console import Silent
+from layerwise.console import Silent
 from layerwise.engine import loop
 import json
 count, real = [0], loop._count
@@ -75,3 +78,16 @@ def killed_after(steps: int, verb: str, data: Path, out: Path, recipe: dict[str,
     words = [sys.executable, "-c", _KILLED, str(data), str(out), str(steps), verb, json.dumps(recipe)]
     done = subprocess.run(words, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def trained(job: Job) -> dict[str, float]:
+    """As the session does, without files: the last validation."""
+    kept: dict[str, float] = {}
+    epoch = 0
+    for stage in job.stages:
+        batches = job.enter(stage, Silent(), False)
+        for _ in range(stage.epochs):
+            for batch in batches.train(epoch):
+                job.task.train_step(batch)
+            kept, epoch = job.task.evaluate(batches.part("valid")), epoch + 1
+    return kept

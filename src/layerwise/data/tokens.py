@@ -296,27 +296,3 @@ def percentile_length(lengths: Sequence[int] | np.ndarray, percent: float = 95) 
         5
     """
     return max(1, math.ceil(np.percentile(lengths, percent, method="inverted_cdf")))
-
-
-def bigrams(ids: np.ndarray, buckets: int) -> np.ndarray:
-    """Each pair of neighbours as the number of a bucket, by a hash: word order for a bag of words.
-
-    The hashing trick of fastText (Joulin et al., "Bag of Tricks for Efficient Text Classification", 2016). The same
-    pair has the same bucket always and everywhere; different pairs may share one.
-
-    Args:
-        ids: (..., T) token numbers, 0 or more.
-        buckets: 1 or more.
-
-    Returns:
-        (..., T - 1) int32 in 0..buckets - 1; (..., 0) where T is 0 or 1.
-
-    Example:
-        >>> bigrams(np.array([4, 7, 4, 7]), 1000).tolist()
-        [33, 529, 33]
-    """
-    left, right = ids[..., :-1].astype(np.uint64), ids[..., 1:].astype(np.uint64)  # (..., T - 1)
-    mixed = (left * np.uint64(0x9E3779B97F4A7C15) + right + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(31)
-    found: np.ndarray = (mixed % np.uint64(buckets)).astype(np.int32)
-    return found

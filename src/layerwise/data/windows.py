@@ -172,14 +172,3 @@ def scale(inputs: Values, scaling: Scaling) -> tuple[Values, Values, Values]:
         moves = deviation > _STILL * np.nanmax(np.abs(inputs), axis=1, keepdims=True)
         factor = np.where(moves, deviation, 1.0)
     return (inputs - shift) / factor, shift, factor
-
-
-def unscale(scaled: Values, shift: Values, factor: Values) -> Values:
-    """What `scale` did, undone: (B, ...) with shift and factor (B, 1).
-
-    Example:
-        >>> unscale(np.zeros((1, 2)), np.array([[3.0]]), np.array([[2.0]])).tolist()
-        [[3.0, 3.0]]
-    """
-    extra = (1,) * (scaled.ndim - 2)
-    return np.asarray(scaled * factor.reshape(-1, 1, *extra) + shift.reshape(-1, 1, *extra))

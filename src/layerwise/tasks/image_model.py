@@ -25,12 +25,12 @@ from layerwise.data.tables import TABLES
 from layerwise.device import Device, pick
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.metrics.scores import losses
-from layerwise.metrics.summary import summarize
 from layerwise.models import build_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
+from layerwise.tasks.loaded import figures, reported, without_answers
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -83,11 +83,7 @@ class ImageModel:
                 advance(len(chunk))
         probabilities = np.concatenate(parts)
         table = prediction_table(self.card.classes, [name for name, _ in found], probabilities)
-        reasons = pl.Series("problem", [problems.get(row) for row in range(len(found))], dtype=pl.String)
-        answers = [name for name in table.columns if name != "path"]
-        unread = reasons.is_not_null()
-        blank = [pl.when(unread).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
-        return table.with_columns(blank).with_columns(reasons)
+        return without_answers(table, [problems.get(row) for row in range(len(found))], ("path",))
 
     def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
         """(B, H, W, C) uint8 pixels, as preprocessed -> (B, classes) probabilities."""
@@ -117,23 +113,10 @@ class ImageModel:
         for note in (*source.notes, *unread(examples)):
             show.say(note)
         targets = targets_of(examples, self.card.classes)
-        usable = examples["problem"].is_null().to_numpy() & (targets >= 0)
-        parts = np.array(examples["split"].to_list(), dtype=object)
-        named = usable & (parts == "test")
-        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
-        if not len(rows):
-            raise DataError("No usable labelled image was found.", expected="at least one")
+        part, rows = reported(examples, targets, source.held_out, "image")
         batches = self._batches(store, targets, rows)
         probabilities, right = self.task.predict(batches.part("test"), self.card.temperature)
-        metrics = summarize(
-            task=TASK,
-            split=part,
-            probabilities=probabilities,
-            targets=right,
-            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
-            classes=self.card.classes,
-            seconds={},
-        )
+        metrics = figures(self.card, part, probabilities, right)
         paths = examples["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)

@@ -23,14 +23,12 @@ from layerwise.data.sequences import is_table, judge, read_rows
 from layerwise.device import Device, pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, StoreError, UsageError
-from layerwise.metrics.summary import summarize
-from layerwise.models.sequences import Sizes, build_sequence_model
-from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.store.model_file import ModelCard
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_data import targets_of
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
-from layerwise.tasks.own_network import CUSTOM, not_in_file
+from layerwise.tasks.loaded import figures, network_of, reported, without_answers
 from layerwise.tasks.sequence_data import unread
 from layerwise.tasks.sequence_recipe import TASK
 
@@ -70,10 +68,7 @@ class SequenceModel:
             probabilities, _ = self._probabilities(source.sequences, np.arange(len(source)), None)
             advance(len(source))
         table = prediction_table(self.card.classes, source.table["path"].to_list(), probabilities)
-        problems = source.table["problem"]
-        answers = [name for name in table.columns if name != "path"]
-        blank = [pl.when(problems.is_not_null()).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
-        return table.with_columns(blank).with_columns(problems)
+        return without_answers(table, source.table["problem"].to_list(), ("path",))
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.
@@ -93,21 +88,9 @@ class SequenceModel:
         for note in (*source.notes, *unread(source.table)):
             show.say(note)
         targets = targets_of(source.table, self.card.classes)
-        usable = source.table["problem"].is_null().to_numpy() & (targets >= 0)
-        named = usable & (source.table["split"] == "test").fill_null(False).to_numpy()
-        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
-        if not len(rows):
-            raise DataError("No usable labelled series was found.", expected="at least one")
+        part, rows = reported(source.table, targets, source.held_out, "series")
         probabilities, right = self._probabilities(source.sequences, rows, targets)
-        metrics = summarize(
-            task=TASK,
-            split=part,
-            probabilities=probabilities,
-            targets=right,
-            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
-            classes=self.card.classes,
-            seconds={},
-        )
+        metrics = figures(self.card, part, probabilities, right)
         table = prediction_table(self.card.classes, source.table["path"].gather(rows).to_list(), probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
 
@@ -136,15 +119,8 @@ def restore(
             f"of {len(look.mean)} channels, and a network of {shape['classes']} and {shape['channels']}.",
             expected="the same numbers",
         )
-    if network is None:
-        if card.model == CUSTOM:
-            raise not_in_file()
-        sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
-        network = build_sequence_model(TASK, card.model, sizes, shape["options"])
-    check_tensors(network.state_dict(), tensors)
-    network.load_state_dict(dict(tensors))
     device = pick(device_name, card.precision)
-    task = Classification({card.model: network}, OptimizerRecipe(), "auto", device)
+    task = Classification({card.model: network_of(card, tensors, network)}, OptimizerRecipe(), "auto", device)
     return SequenceModel(card, task, look, device)
 
 

@@ -21,13 +21,11 @@ from layerwise.data.tokens import Tokenizer
 from layerwise.device import Device, pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, StoreError, UsageError
-from layerwise.metrics.summary import summarize
-from layerwise.models.sequences import Sizes, build_sequence_model
-from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_model
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
-from layerwise.tasks.own_network import CUSTOM, not_in_file
+from layerwise.tasks.loaded import figures, network_of, reported, without_answers
 from layerwise.tasks.text_recipe import TASK
 
 _TXT = ".txt"
@@ -83,10 +81,7 @@ class TextModel:
             probabilities, _ = self._probabilities(found.texts, np.arange(count), np.full(count, -1))
             advance(count)
         table = prediction_table(self.card.classes, found.names, found.texts, probabilities)
-        reasons = pl.Series("problem", found.problems, dtype=pl.String)
-        answers = [name for name in table.columns if name not in ("path", "text")]
-        blank = [pl.when(reasons.is_not_null()).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
-        return table.with_columns(blank).with_columns(reasons)
+        return without_answers(table, found.problems, ("path", "text"))
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.
@@ -111,22 +106,10 @@ class TextModel:
             show.say(note)
         numbers = {name: number for number, name in enumerate(self.card.classes)}
         targets = np.array([numbers.get(label, -1) for label in source.table["label"].to_list()], dtype=np.int64)
-        usable = source.table["problem"].is_null().to_numpy() & (targets >= 0)
-        named = usable & (source.table["split"].fill_null("") == "test").to_numpy()
-        part, rows = (source.held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
-        if not len(rows):
-            raise DataError("No usable labelled text was found.", expected="at least one")
+        part, rows = reported(source.table, targets, source.held_out, "text")
         texts = [text or "" for text in source.table["text"].to_list()]
         probabilities, right = self._probabilities(texts, rows, targets)
-        metrics = summarize(
-            task=TASK,
-            split=part,
-            probabilities=probabilities,
-            targets=right,
-            train_targets=np.repeat(np.arange(len(self.card.classes)), self.card.train_counts),
-            classes=self.card.classes,
-            seconds={},
-        )
+        metrics = figures(self.card, part, probabilities, right)
         paths = source.table["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, [texts[row] for row in rows], probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
@@ -164,16 +147,8 @@ def restore(
             f"{len(tokenizer)} tokens, and a network of {shape['classes']} and {shape['channels']}.",
             expected="the same numbers",
         )
-    if network is None:
-        if card.model == CUSTOM:
-            raise not_in_file()
-        sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
-        with torch.device("meta"):  # shapes without memory, so that a made-up card cannot ask for more than the file
-            network = build_sequence_model(TASK, card.model, sizes, shape["options"])
-    check_tensors(network.state_dict(), tensors)
-    network.load_state_dict(dict(tensors), assign=True)
     device = pick(device_name, card.precision)
-    task = Classification({card.model: network}, OptimizerRecipe(), "auto", device)
+    task = Classification({card.model: network_of(card, tensors, network)}, OptimizerRecipe(), "auto", device)
     return TextModel(card, task, tokenizer, length, device)
 
 

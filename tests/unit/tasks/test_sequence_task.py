@@ -22,6 +22,7 @@ from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_baselines import NEIGHBOUR, RIDGE, rivals
 from layerwise.tasks.sequence_model import SequenceModel
 from layerwise.tasks.sequence_recipe import SequenceRecipe, complete
+from layerwise_tests.runs import trained
 from layerwise_tests.sequences import waves, write_pair, write_ts
 
 FAST: dict[str, Any] = {
@@ -45,19 +46,6 @@ class Said(Silent):
 
 def data(count: int = 60, **shape: int) -> tuple[list[np.ndarray], list[str]]:
     return waves(count, **shape), ["fast" if row % 2 else "slow" for row in range(count)]
-
-
-def trained(job: Job) -> dict[str, float]:
-    """As the session does, without files: the last validation."""
-    kept: dict[str, float] = {}
-    epoch = 0
-    for stage in job.stages:
-        batches = job.enter(stage, Silent(), False)
-        for _ in range(stage.epochs):
-            for batch in batches.train(epoch):
-                job.task.train_step(batch)
-            kept, epoch = job.task.evaluate(batches.part("valid")), epoch + 1
-    return kept
 
 
 def model_of(job: Job, kept: dict[str, float]) -> SequenceModel:

@@ -24,6 +24,7 @@ from layerwise.tasks.job import Job
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_pretraining import LanguageModel, thawed
 from layerwise.tasks.text_recipe import TextStage, complete, stages
+from layerwise_tests.runs import trained
 from layerwise_tests.texts import film_reviews
 
 SMALL: dict[str, Any] = {"model": "lstm", "network": {"embedding": 8, "units": [8]}, "epochs": 2, "device": "cpu"}
@@ -46,19 +47,6 @@ def prepared(values: dict[str, Any], count: int = 120, network: nn.Module | None
 def prepared_on(table: Any, values: dict[str, Any], network: nn.Module | None = None) -> tuple[Job, Said]:
     said = Said()
     return text_run.prepare(table, values, network, said), said
-
-
-def trained(job: Job) -> dict[str, float]:
-    """As the session does, without files: the last validation."""
-    kept: dict[str, float] = {}
-    epoch = 0
-    for stage in job.stages:
-        batches = job.enter(stage, Silent(), False)
-        for _ in range(stage.epochs):
-            for batch in batches.train(epoch):
-                job.task.train_step(batch)
-            kept, epoch = job.task.evaluate(batches.part("valid")), epoch + 1
-    return kept
 
 
 # The recipe and its stages.

@@ -1,0 +1,87 @@
+"""What every classifier that comes back from its file does alike: its network, its rows, its figures, its gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from layerwise.errors import DataError
+from layerwise.metrics.summary import summarize
+from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.own_network import CUSTOM, not_in_file
+
+
+def network_of(card: ModelCard, tensors: Mapping[str, torch.Tensor], network: nn.Module | None) -> nn.Module:
+    """The network of texts or sequences that a card names, with its weights.
+
+    Args:
+        card: of the model file.
+        tensors: of the model file.
+        network: the user's own; none for one of the table.
+
+    Raises:
+        StoreError: the tensors do not fit, or the network is the user's own and was not given.
+    """
+    if network is None:
+        if card.model == CUSTOM:
+            raise not_in_file()
+        shape = card.network
+        sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
+        with torch.device("meta"):  # shapes without memory, so that a made-up card cannot ask for more than the file
+            network = build_sequence_model(card.task, card.model, sizes, shape["options"])
+    check_tensors(network.state_dict(), tensors)
+    network.load_state_dict(dict(tensors), assign=True)
+    return network
+
+
+def reported(table: pl.DataFrame, targets: np.ndarray, held_out: str, what: str) -> tuple[str, np.ndarray]:
+    """The part that other data are judged on, and its rows: the test part where there is one by name, else all.
+
+    Args:
+        table: columns split and problem.
+        targets: (N,) class numbers, -1 where there is none.
+        held_out: what the test part is called.
+        what: an example is called.
+
+    Raises:
+        DataError: no row can be used.
+    """
+    usable = table["problem"].is_null().to_numpy() & (targets >= 0)
+    named = usable & (table["split"] == "test").fill_null(False).to_numpy()
+    part, rows = (held_out, np.flatnonzero(named)) if named.any() else ("all", np.flatnonzero(usable))
+    if not len(rows):
+        raise DataError(f"No usable labelled {what} was found.", expected="at least one")
+    return part, rows
+
+
+def figures(card: ModelCard, part: str, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """`metrics.json` of other data: (n, classes) and (n,); the baseline is the training's most frequent class."""
+    return summarize(
+        task=card.task,
+        split=part,
+        probabilities=probabilities,
+        targets=targets,
+        train_targets=np.repeat(np.arange(len(card.classes)), card.train_counts),
+        classes=card.classes,
+        seconds={},
+    )
+
+
+def without_answers(table: pl.DataFrame, problems: Sequence[str | None], given: Sequence[str]) -> pl.DataFrame:
+    """Predictions with the column `problem` behind them; where there is one, only the columns `given` keep a value.
+
+    Example:
+        >>> table = pl.DataFrame({"path": ["a", "b"], "predicted": ["cat", "dog"]})
+        >>> without_answers(table, [None, "empty"], ["path"])["predicted"].to_list()
+        ['cat', None]
+    """
+    reasons = pl.Series("problem", problems, dtype=pl.String)
+    answers = [name for name in table.columns if name not in given]
+    blank = [pl.when(reasons.is_not_null()).then(None).otherwise(pl.col(name)).alias(name) for name in answers]
+    return table.with_columns(blank).with_columns(reasons)
