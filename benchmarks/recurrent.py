@@ -40,7 +40,7 @@ from benchmarks.common import DATA, scratch, versions
 from layerwise import device
 from layerwise.data.ragged import Ragged, SequenceBatch, SequenceBatches
 from layerwise.engine.update import Group, OptimizerRecipe, Update
-from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.models.by_task import Sizes, build_task_model
 
 BATCH, LENGTH, VOCABULARY = 32, 100, 10_000
 PLACE = Path(__file__).parent / "peers"
@@ -89,7 +89,7 @@ def training(network: nn.Module, batches: Callable[[], Iterator[SequenceBatch]])
 def ours(kind: str, batches: Callable[[], Iterator[SequenceBatch]], **options: object) -> Way:
     """The table's network, trained."""
     sizes = Sizes(inputs=VOCABULARY, outputs=2, length=LENGTH)
-    return training(build_sequence_model("text-classification", kind, sizes, options), batches)
+    return training(build_task_model("text-classification", kind, sizes, options), batches)
 
 
 def texts(lengths: np.ndarray) -> tuple[Ragged, np.ndarray]:

@@ -110,6 +110,7 @@ def run(session: Session) -> dict[str, Any]:
                             advance(1)
                         else:
                             session.folder.append_log(dict(report.line))
+                            session.folder.write_files(job.snapshot(position.epochs_done))
                             show.say(epoch_line(report.line, stage.epochs))
                         if asked():
                             break
@@ -153,6 +154,7 @@ def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     outcome = job.finish(seconds, kept)
     save_model(folder.model, job.task.tensors(), outcome.card)
     folder.write_predictions(outcome.predictions)
+    folder.write_files(outcome.files)
     folder.write_metrics(outcome.metrics)
     write_report(folder.path, thumbnail=job.thumbnail)
     return outcome.metrics

@@ -14,7 +14,7 @@ from layerwise.cli import app
 from layerwise.config import Section, build, keys, parse_sets
 from layerwise.errors import RecipeError
 from layerwise.models import MODELS
-from layerwise.models.sequences import SEQUENCE_MODELS
+from layerwise.models.by_task import TASK_MODELS
 from layerwise.tasks.forecast_recipe import ForecastRecipe, ForecastStage
 from layerwise.tasks.recipe import ImageRecipe, Stage
 from layerwise.tasks.run_recipe import Candidate
@@ -34,7 +34,7 @@ RECIPES: dict[str, type[Section]] = {
 }
 GUIDES = dict(zip(("images.md", "text.md", "sequences.md", "forecast.md"), RECIPES.values(), strict=True))
 STAGES: dict[str, type[Section]] = dict(zip(GUIDES, (Stage, TextStage, Candidate, ForecastStage), strict=True))
-NETWORKS = {"auto", *MODELS, *(name for table in SEQUENCE_MODELS.values() for name in table)}
+NETWORKS = {"auto", *MODELS, *(name for table in TASK_MODELS.values() for name in table)}
 
 
 def every_key(guide: str) -> str:

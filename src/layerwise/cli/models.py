@@ -12,7 +12,7 @@ def run(json: words.Json = False) -> None:
 
     Any other network of timm is timm:NAME.
     """
-    from layerwise.models.sequences import SEQUENCE_MODELS
+    from layerwise.models.by_task import TASK_MODELS
     from layerwise.models.table import MODELS
 
     rows = [
@@ -30,8 +30,7 @@ def run(json: words.Json = False) -> None:
         for entry in MODELS.values()
     ]
     others = {
-        task: [{"name": row.name, "about": row.about} for row in table.values()]
-        for task, table in SEQUENCE_MODELS.items()
+        task: [{"name": row.name, "about": row.about} for row in table.values()] for task, table in TASK_MODELS.items()
     }
     if json:
         words.print_json({"models": rows, **others})

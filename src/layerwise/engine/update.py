@@ -27,7 +27,8 @@ class OptimizerRecipe(Section):
     # Not applied to biases and norms. None: 0.01 for adamw, which decouples it from the gradient, and 0 for the others,
     # in which it would be a penalty many times stronger.
     weight_decay: float | None = pydantic.Field(None, ge=0.0)
-    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0)  # sgd only
+    momentum: float = pydantic.Field(0.9, ge=0.0, lt=1.0)  # of sgd, and the first decay of adam and adamw
+    second_decay: float = pydantic.Field(0.999, ge=0.0, lt=1.0)  # of adam and adamw: how long squared gradients count
     norm_bias_rate: float = pydantic.Field(1.0, gt=0.0)  # factor on the rate of the biases of normalisation layers
     schedule: Schedule = "cosine"
     warmup: float = pydantic.Field(0.0, ge=0.0, lt=1.0)  # share of a stage's steps
@@ -145,7 +146,7 @@ def _optimizer(groups: Sequence[Group], recipe: OptimizerRecipe, learning_rate: 
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(settings, lr=learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
     kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
-    return kind(settings, lr=learning_rate, fused=True)
+    return kind(settings, lr=learning_rate, betas=(recipe.momentum, recipe.second_decay), fused=True)
 
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)

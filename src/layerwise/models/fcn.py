@@ -13,7 +13,7 @@ import pydantic
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.nn.masked import ConvNormRelu, channels_first
 from layerwise.nn.pooling import masked_mean
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from layerwise.config import Section
 from layerwise.config import build as build_section
+from layerwise.models.by_task import Sizes
 from layerwise.models.forecast_levels import LEVELS
-from layerwise.models.sequences import Sizes
 
 
 class Options(Section):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from layerwise.config import Section
 from layerwise.config import build as build_section
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.nn.recurrent import Recurrent
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.nn.masked import MaskedBatchNorm, channels_first, same
 from layerwise.nn.pooling import masked_mean
 

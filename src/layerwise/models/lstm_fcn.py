@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
+from layerwise.models.by_task import Sizes
 from layerwise.models.fcn import ConvStack
-from layerwise.models.sequences import Sizes
 from layerwise.nn.masked import channels_first
 from layerwise.nn.pooling import masked_mean
 from layerwise.nn.recurrent import Recurrent

@@ -12,7 +12,7 @@ import pydantic
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.nn.pooling import AttentionPooling, masked_mean
 from layerwise.nn.recurrent import Recurrent
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import SEQUENCE_MODELS, Sizes, build_sequence_model
+from layerwise.models.by_task import TASK_MODELS, Sizes, build_task_model
 
 NAME = "average"
 _TASK = "text-classification"
@@ -30,7 +30,7 @@ class Options(config.Section):
     @pydantic.field_validator("members")
     @classmethod
     def _known(cls, members: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        known = [name for name in SEQUENCE_MODELS[_TASK] if name != NAME]
+        known = [name for name in TASK_MODELS[_TASK] if name != NAME]
         if not set(members) <= set(known):
             raise ValueError(f"tables of options by name, of {', '.join(known)}")
         return members
@@ -82,4 +82,4 @@ def build(sizes: Sizes, options: Mapping[str, Any]) -> TextAverage:
         RecipeError: an unknown option or an unusable value.
     """
     members = config.build(Options, options).members
-    return TextAverage({name: build_sequence_model(_TASK, name, sizes, own) for name, own in members.items()})
+    return TextAverage({name: build_task_model(_TASK, name, sizes, own) for name, own in members.items()})

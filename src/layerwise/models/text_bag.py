@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 
 # Odd numbers whose bits look random, as signed 64-bit ones: D. Lea, G. Steele, S. Vigna's SplitMix64.
 _FIRST, _SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 
 _WIDTH = 0.25  # half the width of the uniform distribution that the paper draws embeddings from
 

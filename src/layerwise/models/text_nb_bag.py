@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.models.text_bag import hashed
 
 _MOST = 4_000_000  # weights of pairs, which many classes share

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise import config
-from layerwise.models.sequences import Sizes
+from layerwise.models.by_task import Sizes
 from layerwise.nn.pooling import AttentionPooling, masked_max, masked_mean
 from layerwise.nn.recurrent import Recurrent
 

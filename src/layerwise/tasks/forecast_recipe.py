@@ -8,7 +8,7 @@ import pydantic
 
 from layerwise.config import Section
 from layerwise.errors import RecipeError
-from layerwise.models.sequences import find_row
+from layerwise.models.by_task import find_row
 from layerwise.tasks.forecast_look import Scaling
 from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import RunRecipe

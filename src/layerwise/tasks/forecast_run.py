@@ -19,8 +19,8 @@ from layerwise.data.windows import Windows
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
 from layerwise.errors import DataError, UsageError
+from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.models.forecast_mean import ForecastMean
-from layerwise.models.sequences import Sizes, build_sequence_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import forecast_data, forecast_score
 from layerwise.tasks.cards import new_card
@@ -117,7 +117,7 @@ def build_networks(
         own = _options(name, tuple(single), options)
         if name in ("lstm", "gru"):
             own = {"season": look.season, **own}
-        built[name] = build_sequence_model(TASK, name, Sizes(1, look.horizon, look.window), own)
+        built[name] = build_task_model(TASK, name, Sizes(1, look.horizon, look.window), own)
     for name in names:
         if name not in built:
             built[name] = ForecastMean({part: built[part] for part in members(name)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,11 +44,13 @@ class Outcome:
         metrics: `metrics.json`.
         predictions: `predictions.csv`, a row for each example of the reported part.
         card: what the model file says beside the tensors.
+        files: further files of the run folder, by name: content.
     """
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
     card: ModelCard
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Job:
         finish: evaluates the kept weights on the reported part, given the seconds spent so far and their validation.
         thumbnail: what the report draws of an example: pixels (H, W, C), a sequence's values (T, C), or a series'
             history (T,) up to its first forecast; None where there is nothing to draw.
+        snapshot: files of the run folder to write after an epoch, by name: content; such as what a generator draws by
+            then, given the number of epochs done over all stages.
     """
 
     recipe: Section
@@ -80,6 +84,7 @@ class Job:
     deadline: float | None
     finish: Callable[[Mapping[str, float], Mapping[str, float]], Outcome]
     thumbnail: Callable[[int], np.ndarray | None]
+    snapshot: Callable[[int], Mapping[str, bytes]] = lambda epochs_done: {}
 
 
 Columns = Mapping[str, str]  # by the name of the flag: image, text, label, target, time, series
@@ -114,6 +119,13 @@ class Model(Protocol):
         """Metrics on other labelled data; columns are named where they are a table and cannot be guessed."""
 
 
+class Generator(Model, Protocol):
+    """A trained model that makes images: (n, H, W, C) uint8."""
+
+    def sample(self, count: int, values: Mapping[str, Any]) -> np.ndarray:
+        """New images (count, H, W, C); `values` are those of a `SampleRecipe`: seed, label, sampler, truncation."""
+
+
 @dataclass(frozen=True)
 class TaskEntry:
     """One task.
@@ -122,8 +134,10 @@ class TaskEntry:
         prepare: (data, the user's part of the recipe, network or none, show) -> job.
         restore: (card, tensors, network or none, device name) -> model.
         thumbnails: (recipe of a run, its examples) -> what the report draws of an example, by its number.
+        generates: whether its models are `Generator`s.
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
     restore: Callable[[ModelCard, Mapping[str, torch.Tensor], torch.nn.Module | None, str], Model]
     thumbnails: Callable[[Mapping[str, Any], pl.DataFrame], Callable[[int], np.ndarray | None]]
+    generates: bool = False

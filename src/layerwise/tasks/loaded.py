@@ -12,7 +12,7 @@ from torch import nn
 
 from layerwise.errors import DataError
 from layerwise.metrics.summary import summarize
-from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 
@@ -34,7 +34,7 @@ def network_of(card: ModelCard, tensors: Mapping[str, torch.Tensor], network: nn
         shape = card.network
         sizes = Sizes(inputs=shape["channels"], outputs=shape["classes"], length=shape["size"])
         with torch.device("meta"):  # shapes without memory, so that a made-up card cannot ask for more than the file
-            network = build_sequence_model(card.task, card.model, sizes, shape["options"])
+            network = build_task_model(card.task, card.model, sizes, shape["options"])
     check_tensors(network.state_dict(), tensors)
     network.load_state_dict(dict(tensors), assign=True)
     return network

@@ -12,7 +12,7 @@ from layerwise.config import Section, build, merge
 from layerwise.data.sequence_scale import Scaling
 from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
-from layerwise.models.sequences import find_row
+from layerwise.models.by_task import find_row
 from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import Candidate, RunRecipe, SequenceStop
 

@@ -17,7 +17,7 @@ from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
 from layerwise.errors import DataError
 from layerwise.metrics.summary import summarize
-from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import sequence_data
 from layerwise.tasks.cards import new_card
@@ -126,7 +126,7 @@ def _overview(found: SequenceData, device: Device) -> str:
 
 def _build(found: SequenceData, name: str) -> nn.Module:
     sizes = Sizes(inputs=found.channels, outputs=len(found.classes), length=found.length)
-    return build_sequence_model(TASK, name, sizes, found.recipe.network)
+    return build_task_model(TASK, name, sizes, found.recipe.network)
 
 
 def _train_targets(found: SequenceData) -> np.ndarray:

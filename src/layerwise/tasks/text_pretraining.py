@@ -124,7 +124,7 @@ def thawed(body: TextRecurrent, stage: TextStage) -> list[Group]:
     """What a stage trains of a network, last layers first, each layer before at a rate 2.6 times lower.
 
     Example:
-        >>> from layerwise.models.sequences import Sizes
+        >>> from layerwise.models.by_task import Sizes
         >>> from layerwise.models.text_recurrent import Options
         >>> body = TextRecurrent(Sizes(10, 2, 5), Options())
         >>> stage = TextStage(name="head", epochs=1, learning_rate=0.1, trains="head")

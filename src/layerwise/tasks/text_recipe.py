@@ -10,7 +10,7 @@ import pydantic
 from layerwise.config import Section, build, merge
 from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
-from layerwise.models.sequences import SEQUENCE_MODELS, find_row
+from layerwise.models.by_task import TASK_MODELS, find_row
 from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.run_recipe import RunRecipe, SequenceStop
 
@@ -137,7 +137,7 @@ def stages(recipe: TextRecipe, values: Mapping[str, Any], steps: int) -> tuple[T
         return _written(recipe)
     found: list[TextStage] = []
     for name in networks(recipe):
-        own = dict(SEQUENCE_MODELS[TASK][name].recipe) if name in SEQUENCE_MODELS[TASK] else {}
+        own = dict(TASK_MODELS[TASK][name].recipe) if name in TASK_MODELS[TASK] else {}
         suits = build(TextRecipe, merge(own, values))
         epochs = values.get("epochs") or max(suits.epochs or 10, min(_MOST_EPOCHS, -(-_LEAST_STEPS // steps)))
         rate = suits.optimizer.learning_rate

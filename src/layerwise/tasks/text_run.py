@@ -17,7 +17,7 @@ from layerwise.engine.loop import Batches
 from layerwise.errors import TrainingError, UsageError
 from layerwise.metrics.scores import accuracy
 from layerwise.metrics.summary import summarize
-from layerwise.models.sequences import Sizes, build_sequence_model, find_row
+from layerwise.models.by_task import Sizes, build_task_model, find_row
 from layerwise.models.text_average import TextAverage
 from layerwise.models.text_nb_bag import TextNbBag
 from layerwise.models.text_recurrent import TextRecurrent
@@ -119,7 +119,7 @@ def _networks(found: TextData, network: nn.Module | None, device: Device) -> dic
     made: dict[str, nn.Module] = {}
     for name in networks(found.recipe):
         seed(found.recipe.seed)
-        made[name] = build_sequence_model(TASK, name, sizes, found.recipe.network)
+        made[name] = build_task_model(TASK, name, sizes, found.recipe.network)
         for each in made[name].modules():
             if isinstance(each, TextNbBag):
                 batches = found.batches(pick("cpu", "float32")).train(0)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from layerwise.errors import RecipeError
+from layerwise.models.by_task import TASK_MODELS, Sizes, build_task_model
 from layerwise.models.forecast_levels import LEVELS
 from layerwise.models.forecast_linear import ForecastLinear
 from layerwise.models.forecast_mean import ForecastMean
 from layerwise.models.forecast_recurrent import ForecastRecurrent
 from layerwise.models.forecast_tutorial import ForecastTutorial
-from layerwise.models.sequences import SEQUENCE_MODELS, Sizes, build_sequence_model
 
 SIZES = Sizes(inputs=1, outputs=5, length=12)
 
@@ -20,24 +20,24 @@ def windows(count: int = 3, length: int = 12) -> torch.Tensor:
     return torch.randn(count, length, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", list(SEQUENCE_MODELS["forecast"]))
+@pytest.mark.parametrize("name", list(TASK_MODELS["forecast"]))
 def test_every_network_gives_all_steps(name: str) -> None:
-    network = build_sequence_model("forecast", name, SIZES, {})
+    network = build_task_model("forecast", name, SIZES, {})
     answer = network.eval()(windows())
     assert answer.shape == (3, 5, 1 if name == "lstm-tutorial" else len(LEVELS))
     assert torch.isfinite(answer).all()
 
 
-@pytest.mark.parametrize("name", list(SEQUENCE_MODELS["forecast"]))
+@pytest.mark.parametrize("name", list(TASK_MODELS["forecast"]))
 def test_an_option_that_no_network_knows_is_refused(name: str) -> None:
     with pytest.raises(RecipeError, match="uints"):
-        build_sequence_model("forecast", name, SIZES, {"uints": [8]})
+        build_task_model("forecast", name, SIZES, {"uints": [8]})
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize(("season", "horizon"), [(4, 3), (4, 4), (4, 9), (12, 5)])
 def test_an_untrained_recurrent_network_is_the_seasonal_naive_forecast(kind: str, season: int, horizon: int) -> None:
-    network = build_sequence_model("forecast", kind, Sizes(1, horizon, 12), {"season": season})
+    network = build_task_model("forecast", kind, Sizes(1, horizon, 12), {"season": season})
     x = windows()
     last = x[:, -season:]
     expected = torch.cat([last] * 3, dim=1)[:, :horizon]
@@ -46,7 +46,7 @@ def test_an_untrained_recurrent_network_is_the_seasonal_naive_forecast(kind: str
 
 
 def test_a_season_longer_than_the_window_repeats_the_last_value() -> None:
-    network = build_sequence_model("forecast", "lstm", SIZES, {"season": 24})
+    network = build_task_model("forecast", "lstm", SIZES, {"season": 24})
     x = windows()
     assert torch.equal(network.eval()(x)[..., 4], x[:, -1:].expand(-1, 5))
 
@@ -69,7 +69,7 @@ def test_every_step_of_the_window_counts_whatever_the_segment(segment: int) -> N
 
 
 def test_the_tutorial_counts_what_keras_counts() -> None:
-    network = build_sequence_model("forecast", "lstm-tutorial", SIZES, {})
+    network = build_task_model("forecast", "lstm-tutorial", SIZES, {})
     assert isinstance(network, ForecastTutorial) and network.window == 10
     assert sum(p.numel() for p in network.parameters()) == 4 * (50 * (1 + 50) + 50) + 51
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layerwise.errors import RecipeError, UsageError
-from layerwise.models.sequences import SEQUENCE_MODELS, Sizes, build_sequence_model
+from layerwise.models.by_task import TASK_MODELS, Sizes, build_task_model
 from layerwise.nn.masked import ConvNormRelu, MaskedBatchNorm, channels_first, same
 
 TASK = "sequence-classification"
-NAMES = list(SEQUENCE_MODELS[TASK])
+NAMES = list(TASK_MODELS[TASK])
 SMALL: dict[str, dict[str, Any]] = {
     "fcn": {"filters": [8, 12, 8]},
     "inception-time": {"filters": 4, "bottleneck": 3},
@@ -29,7 +29,7 @@ CASES = [
 
 def network(name: str, options: dict[str, Any], *, channels: int = 3, length: int = 12) -> nn.Module:
     torch.manual_seed(0)
-    net = build_sequence_model(TASK, name, Sizes(inputs=channels, outputs=4, length=length), options)
+    net = build_task_model(TASK, name, Sizes(inputs=channels, outputs=4, length=length), options)
     for module in net.modules():  # as after training: means and scales that are not 0 and 1
         if isinstance(module, nn.BatchNorm1d):
             nn.init.normal_(module.bias)

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.errors import RecipeError, UsageError
-from layerwise.models.sequences import SEQUENCE_MODELS, Sizes, build_sequence_model
+from layerwise.models.by_task import TASK_MODELS, Sizes, build_task_model
 from layerwise.models.text_average import TextAverage
 from layerwise.models.text_bag import hashed
 from layerwise.models.text_nb_bag import TextNbBag
 from layerwise.models.text_recurrent import TextRecurrent
 
 TASK = "text-classification"
-NAMES = list(SEQUENCE_MODELS[TASK])
+NAMES = list(TASK_MODELS[TASK])
 SIZES = Sizes(inputs=50, outputs=3, length=12)
 LENGTHS = torch.tensor([7, 1, 4, 2])
 
 
 def network(name: str, sizes: Sizes = SIZES, **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    return build_sequence_model(TASK, name, sizes, options)
+    return build_task_model(TASK, name, sizes, options)
 
 
 def tokens(lengths: Tensor = LENGTHS, steps: int = 7) -> Tensor:

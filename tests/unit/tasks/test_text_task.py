@@ -15,7 +15,7 @@ from layerwise.console import Silent
 from layerwise.device import pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, LayerwiseError, RecipeError, StoreError, UsageError
-from layerwise.models.sequences import Sizes, build_sequence_model
+from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.models.text_average import TextAverage
 from layerwise.models.text_recurrent import TextRecurrent
 from layerwise.tasks import text_baseline, text_budget, text_data, text_model, text_recipe, text_run
@@ -474,7 +474,7 @@ def test_a_made_up_model_file_is_refused(model: text_model.TextModel) -> None:
 def language(kind: str = "lstm", bidirectional: bool = False) -> LanguageModel:
     torch.manual_seed(0)
     options = {"kind": kind, "bidirectional": bidirectional, "embedding": 6, "units": [5]}
-    body = build_sequence_model("text-classification", "lstm", Sizes(20, 2, 9), options)
+    body = build_task_model("text-classification", "lstm", Sizes(20, 2, 9), options)
     assert isinstance(body, TextRecurrent)
     return LanguageModel(body).eval()
 

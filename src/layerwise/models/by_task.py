@@ -1,4 +1,4 @@
-"""The table of networks for texts, sequences and forecasts, by task and name. Reading it does not import torch."""
+"""The table of networks for texts, sequences, forecasts and generators, by task and name; read without torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Sizes:
 
     Args:
         inputs: tokens of the vocabulary, or channels.
-        outputs: classes, or steps ahead.
-        length: steps of the longest sequence, or of the window.
+        outputs: classes, or steps ahead; of a generator the classes it is told of, 0 for none.
+        length: steps of the longest sequence, or of the window; of a generator the pixels of a side.
     """
 
     inputs: int
@@ -122,6 +122,30 @@ def _forecast_linear(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
     return forecast_linear.build(sizes, options)
 
 
+def _vae_tutorial(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import vae_tutorial
+
+    return vae_tutorial.build(sizes, options)
+
+
+def _vae(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import vae
+
+    return vae.build(sizes, options)
+
+
+def _gan_tutorial(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import gan_tutorial
+
+    return gan_tutorial.build(sizes, options)
+
+
+def _gan(sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+    from layerwise.models import gan
+
+    return gan.build(sizes, options)
+
+
 _POOLED = {"dropout": 0.4, "embedding_dropout": 0.2, "head_dropout": 0.5, "pool": "max"}
 _STEADY = {"optimizer": {"learning_rate": 2e-3, "ema": 0.99}, "label_smoothing": 0.1}
 
@@ -210,16 +234,28 @@ _FORECAST = (
     Row("linear", "ridge regression of the window, in closed form (arXiv 2205.13504)", _forecast_linear),
 )
 
+_VAE = (
+    Row("vae", "residual convolutions, 16 latent numbers", _vae),
+    Row("vae-tutorial", "two convolutions, 2 latent numbers; for 28x28 pixels", _vae_tutorial),
+)
+
+_GAN = (
+    Row("gan", "residual, spectral norm, an averaged generator", _gan),
+    Row("gan-tutorial", "transposed convolutions, LeakyReLU, dropout; for 28x28 pixels", _gan_tutorial),
+)
+
 
 def _by_name(rows: tuple[Row, ...]) -> Mapping[str, Row]:
     return MappingProxyType({row.name: row for row in rows})
 
 
-SEQUENCE_MODELS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
+TASK_MODELS: Mapping[str, Mapping[str, Row]] = MappingProxyType(
     {
         "text-classification": _by_name(_TEXT),
         "sequence-classification": _by_name(_SEQUENCE),
         "forecast": _by_name(_FORECAST),
+        "vae": _by_name(_VAE),
+        "gan": _by_name(_GAN),
     }
 )
 
@@ -234,7 +270,7 @@ def find_row(task: str, name: str) -> Row:
         >>> find_row("text-classification", "gru").options["kind"]
         'gru'
     """
-    rows = SEQUENCE_MODELS[task]
+    rows = TASK_MODELS[task]
     if name not in rows:
         raise UsageError(
             f'There is no network "{name}" for {task}.',
@@ -244,11 +280,11 @@ def find_row(task: str, name: str) -> Row:
     return rows[name]
 
 
-def build_sequence_model(task: str, name: str, sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
+def build_task_model(task: str, name: str, sizes: Sizes, options: Mapping[str, Any]) -> nn.Module:
     """Make a network of the table, with random weights.
 
     Args:
-        task: text-classification, sequence-classification or forecast.
+        task: text-classification, sequence-classification, forecast, vae or gan.
         name: of the table.
         sizes: what the data decides.
         options: of the network; they win over the row's own.
