@@ -17,12 +17,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from layerwise.api import Model, Run, load, resume, train
     from layerwise.errors import LayerwiseError
-    from layerwise.estimators import Forecaster, ImageClassifier, SequenceClassifier, TextClassifier
+    from layerwise.estimators import (
+        Forecaster,
+        ImageClassifier,
+        ImageGAN,
+        ImageVAE,
+        SequenceClassifier,
+        TextClassifier,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
     "Forecaster",
     "ImageClassifier",
+    "ImageGAN",
+    "ImageVAE",
     "LayerwiseError",
     "Model",
     "Run",
@@ -35,7 +44,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Forecaster", "ImageClassifier", "SequenceClassifier", "TextClassifier"), "layerwise.estimators"),
+    **dict.fromkeys(
+        ("Forecaster", "ImageClassifier", "ImageGAN", "ImageVAE", "SequenceClassifier", "TextClassifier"),
+        "layerwise.estimators",
+    ),
     "LayerwiseError": "layerwise.errors",
     "Model": "layerwise.api",
     "Run": "layerwise.api",

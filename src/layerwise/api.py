@@ -5,15 +5,16 @@ The main path reads downwards from `train` into `session.run`.
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from layerwise import session
 from layerwise.config import merge, read_toml
@@ -25,7 +26,7 @@ from layerwise.report.pareto import Point, write_pareto
 from layerwise.store import atomic
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import ModelCard, load_model
-from layerwise.store.run import RunFolder, discard_folder, new_folder
+from layerwise.store.run import discard_folder, named_run, new_folder
 from layerwise.tasks import DEMOS, task_entry
 from layerwise.tasks import job as jobs
 from layerwise.tasks.image_inspect import inspect_images
@@ -135,6 +136,63 @@ class Model:
         """
         return self._model.evaluate(data, show or Silent(), columns or {}).metrics
 
+    def sample(
+        self,
+        count: int = 16,
+        *,
+        seed: int = 0,
+        label: str | None = None,
+        sampler: str = "auto",
+        truncation: float = 1.0,
+    ) -> NDArray[np.uint8]:
+        """New images of a VAE or GAN: (count, H, W, C) uint8. The first of many are those of few.
+
+        Args:
+            count: how many.
+            seed: the same one gives the same images.
+            label: the class, of a model that was trained with `conditional`; all in turn without.
+            sampler: of a VAE: normal (the prior), mixture (of Gaussians, fitted to what it has encoded), or auto,
+                whichever came nearer to real images in validation.
+            truncation: factor on the latents; below 1 samples are more alike and more typical.
+
+        Raises:
+            UsageError: the model makes no images, or has no such class or sampler.
+        """
+        values = {"seed": seed, "label": label, "sampler": sampler, "truncation": truncation}
+        return self.sample_with(count, values)
+
+    def reconstruct(self, images: Any) -> NDArray[np.uint8]:
+        """Images such as `predict` takes, encoded and decoded again by a VAE: (n, H, W, C) uint8."""
+        return self._maker("reconstruct").reconstruct(images)
+
+    def interpolate(self, first: Any, second: Any, steps: int = 9) -> NDArray[np.uint8]:
+        """From one image to another through a VAE's latents: (steps, H, W, C) uint8."""
+        return self._maker("interpolate").interpolate(first, second, steps)
+
+    def traverse(self, image: Any = None, *, reach: float = 3.0, steps: int = 9) -> NDArray[np.uint8]:
+        """One latent of a VAE after another, from -reach to reach: (Z, steps, H, W, C) uint8.
+
+        Args:
+            image: whose other latents stay; those of the origin without.
+            reach: deviations of the prior.
+            steps: images a latent.
+        """
+        return self._maker("traverse").traverse(image, reach, steps)
+
+    def _maker(self, what: str) -> jobs.Maker:
+        able = task_entry(self.card.task).makes
+        if what not in able:
+            raise UsageError(
+                f"A model of {self.card.task} cannot {what}.",
+                expected="a VAE" if what != "sample" else "a VAE or a GAN",
+                fix="Train one: layerwise train DATA --task vae.",
+            )
+        return cast(jobs.Maker, self._model)
+
+    def sample_with(self, count: int, values: Mapping[str, Any]) -> NDArray[np.uint8]:
+        """`sample` with its words in one mapping; what the command line calls."""
+        return self._maker("sample").sample(count, values)
+
 
 def train(
     data: Any,
@@ -152,7 +210,8 @@ def train(
     Args:
         data: images: a folder with a folder per class (with or without `train/ val/ test/` above), a table of paths and
             labels, an `.npz`, a folder of idx files; texts: a table; sequences: `.ts` files, a long table, an `.npz`;
-            series: a long or wide table; or arrays of any of them: `(x, y)` or `{"train": (x, y), "test": (x, y)}`.
+            series: a long or wide table; for `vae` and `gan` images in any of these forms, or a flat folder of them; or
+            arrays of any of them: `(x, y)` or `{"train": (x, y), "test": (x, y)}`.
         model: a name that `layerwise models` lists, `timm:NAME`, or an `nn.Module` of your own.
         task: guessed from the data where it is certain.
         out: the run folder; by default a new one under `runs/`.
@@ -204,7 +263,7 @@ def resume(
         StoreError: there is nothing to resume, or the data is no longer what it was.
     """
     began, show = time.monotonic(), show or Terminal()
-    folder = _open(Path(path))
+    folder = named_run(Path(path))
     with folder.lock():
         values = folder.read_recipe()
         given = data if data is not None else values.get("data_path")
@@ -216,7 +275,7 @@ def resume(
         if folder.metrics.is_file():
             show.say("This run is finished: its model, figures and report are made again.")
         job = task_entry(values["task"]).prepare(given, values, network, show)
-        _same_examples(folder, job.examples)
+        session.same_examples(folder, job.examples)
         checkpoints = Checkpoints(folder.checkpoints)
         saved = checkpoints.latest()
         for line in checkpoints.skipped:
@@ -244,7 +303,7 @@ def load(path: str | Path, *, network: torch.nn.Module | None = None, device: st
     """
     file = Path(path)
     if not file.is_file():
-        folder = _open(file)
+        folder = named_run(file)
         if not folder.model.is_file():
             raise StoreError(f"The run {file} has no model yet.", fix=f"Go on with: layerwise resume {file}")
         file = folder.model
@@ -257,7 +316,7 @@ def report(path: str | Path) -> Path:
 
     Worst errors are shown where the run's images are still where they were.
     """
-    folder = _open(Path(path))
+    folder = named_run(Path(path))
     values = folder.read_recipe()
     return write_report(folder.path, thumbnail=task_entry(values["task"]).thumbnails(values, folder.read_examples()))
 
@@ -331,7 +390,7 @@ def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) 
         name: "digits", scikit-learn's 1,797 handwritten digits: by EfficientNet-Lite0, frozen and then thawed, where
             the extra `offline` is installed, else by a small network from scratch. "text": docstrings of Python's
             standard library, by package. "sequence": the digits read row by row. "forecast": a year of airline
-            passengers from the eleven before.
+            passengers from the eleven before. "vae", "gan": networks that learn to draw the digits.
         out: the run folder.
         seed: of everything random.
     """
@@ -339,42 +398,3 @@ def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) 
         raise UsageError(f'There is no demo "{name}".', fix=nearest(name, DEMOS))
     data, recipe = DEMOS[name]()
     return run_training(data, merge(recipe, {"seed": seed}), None, out, Terminal())
-
-
-def _open(path: Path) -> RunFolder:
-    """A run folder that a person named.
-
-    Raises:
-        UsageError: there is nothing, or something else.
-        StoreError: it is one, and a file of it is missing.
-    """
-    if not path.exists():
-        above = sorted(each.name for each in path.absolute().parent.glob("*"))
-        near = difflib.get_close_matches(path.name, above, n=3, cutoff=0.5)
-        raise UsageError(
-            f"There is no run at {path}.",
-            expected=_RUN,
-            fix=f"Near it: {', '.join(near)}." if near else "Check the path.",
-        )
-    if not (path / "recipe.toml").is_file():
-        raise UsageError(f"{path} is not a run folder: it has no recipe.toml.", expected=_RUN, fix="Check the path.")
-    return RunFolder.open(path)
-
-
-_RUN = "the folder that layerwise train has written, such as runs/20261122-101500-flowers"
-
-
-def _same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
-    """Refuse to go on with data that has changed: the end would be neither the old run's nor a new one's."""
-    before = folder.read_examples()
-    if before.height != now.height:
-        came = f"The data has {now.height} examples now, and had {before.height} when the run began."
-    else:
-        same = {name: before[name].eq_missing(now[name]) for name in ("path", "label", "split", "hash")}
-        if all(column.all() for column in same.values()):
-            return
-        # One image or label that changes may move others to another part: they are not what changed.
-        given = same["path"] & same["label"] & same["hash"]
-        changed = int((~(same["split"] if given.all() else given)).sum())
-        came = f"{changed} of {now.height} examples have changed since the run began."
-    raise StoreError(came, expected="the same data", fix="Put the data back as it was, or start a new run.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -190,7 +191,106 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return -float(found["value"]) if found else math.nan
 
 
-def _trained(asked: _Classifier | Forecaster, data: Any, fixed: Mapping[str, Any]) -> tuple[api.Model, Any]:
+class _Generator(BaseEstimator):  # type: ignore[misc]
+    """Abstract: each kind of generator has a final class below it, which says its task."""
+
+    _task = ""
+
+    def __init__(
+        self,
+        model: str = "auto",
+        *,
+        epochs: int | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        recipe: Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model, self.epochs, self.seed, self.device = model, epochs, seed, device
+        self.recipe, self.out, self.verbose = recipe, out, verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on images (N, H, W) or (N, H, W, C); labels (N,) serve a conditional network, and the figures.
+
+        Raises:
+            DataError: the images cannot be used, or are too few.
+        """
+        data = X if y is None else (X, _classes(X, y)[1])
+        self.model_, self.metrics_ = _trained(self, data, {"task": self._task})
+        return self
+
+    def sample(self, n: int = 16, *, seed: int = 0, label: Any = None) -> NDArray[np.uint8]:
+        """New images (n, H, W, C), values 0 to 255; of one class, where the network was told of classes."""
+        check_is_fitted(self, "model_")
+        return self.model_.sample(n, seed=seed, label=None if label is None else str(label))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """How usual each image is (N,), higher is more so: a VAE's bound on its log likelihood in nats, or what a GAN's
+        discriminator says."""
+        scores = self._predicted(X)["score"].to_numpy()
+        return -scores if self._task == "vae" else scores
+
+    def _predicted(self, X: Any) -> pl.DataFrame:
+        check_is_fitted(self, "model_")
+        return self.model_.predict(np.asarray(X))
+
+
+@final
+class ImageVAE(_Generator):
+    """A variational autoencoder of images given as arrays (N, H, W) or (N, H, W, C), values 0 to 255 or 0 to 1.
+
+    Args:
+        model: auto, or a name that `layerwise models` lists.
+        epochs: None is the network's own.
+        seed, device, recipe, out, verbose: as `ImageClassifier` has them.
+
+    Attributes:
+        model_: the trained `layerwise.Model`.
+        metrics_: of the held-out part of what `fit` was given.
+
+    Example:
+        >>> ImageVAE().fit(images).sample(16).shape     # doctest: +SKIP
+        (16, 28, 28, 1)
+    """
+
+    _task = "vae"
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Latents (N, Z): the means of what images are encoded to."""
+        table = self._predicted(X)
+        return table.select(name for name in table.columns if re.fullmatch(r"z\d+", name)).to_numpy()
+
+    def reconstruct(self, X: Any) -> NDArray[np.uint8]:
+        """Images encoded and decoded again: (N, H, W, C), values 0 to 255."""
+        check_is_fitted(self, "model_")
+        return self.model_.reconstruct(np.asarray(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples`: nats an image, higher is better."""
+        return float(self.score_samples(X).mean())
+
+
+@final
+class ImageGAN(_Generator):
+    """A generative adversarial network of images; arguments and attributes are those of `ImageVAE`.
+
+    Example:
+        >>> ImageGAN(epochs=10).fit(images).sample(16, seed=1).shape     # doctest: +SKIP
+        (16, 28, 28, 1)
+    """
+
+    _task = "gan"
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the distance of samples from `X`, so that higher is better."""
+        check_is_fitted(self, "model_")
+        return -float(self.model_.evaluate(np.asarray(X))["metrics"]["distance"]["value"])
+
+
+def _trained(
+    asked: _Classifier | Forecaster | _Generator, data: Any, fixed: Mapping[str, Any]
+) -> tuple[api.Model, Any]:
     """The model of a run, and its metrics; the run folder is kept only where one was named."""
     given = {"model": asked.model, "seed": asked.seed, "device": asked.device, "epochs": asked.epochs}
     values = merge(dict(asked.recipe or {}), {key: value for key, value in given.items() if value not in _UNSAID})

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
 from layerwise.config import merge, to_toml
 from layerwise.console import Show, epoch_line
 from layerwise.engine import loop
 from layerwise.engine.signals import wish_to_stop
-from layerwise.errors import Diverged, TrainingError
+from layerwise.errors import Diverged, StoreError, TrainingError
 from layerwise.report.page import write_report
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import save_model
@@ -158,3 +159,19 @@ def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     folder.write_metrics(outcome.metrics)
     write_report(folder.path, thumbnail=job.thumbnail)
     return outcome.metrics
+
+
+def same_examples(folder: RunFolder, now: pl.DataFrame) -> None:
+    """Refuse to go on with data that has changed: the end would be neither the old run's nor a new one's."""
+    before = folder.read_examples()
+    if before.height != now.height:
+        came = f"The data has {now.height} examples now, and had {before.height} when the run began."
+    else:
+        same = {name: before[name].eq_missing(now[name]) for name in ("path", "label", "split", "hash")}
+        if all(column.all() for column in same.values()):
+            return
+        # One image or label that changes may move others to another part: they are not what changed.
+        given = same["path"] & same["label"] & same["hash"]
+        changed = int((~(same["split"] if given.all() else given)).sum())
+        came = f"{changed} of {now.height} examples have changed since the run began."
+    raise StoreError(came, expected="the same data", fix="Put the data back as it was, or start a new run.")

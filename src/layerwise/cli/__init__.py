@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import layerwise
-from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, screen, train
+from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, sample, screen, train
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "resume": resume.run,
     "evaluate": evaluate.run,
     "predict": predict.run,
+    "sample": sample.run,
     "inspect": inspect.run,
     "screen": screen.run,
     "report": report.run,

@@ -17,7 +17,7 @@ def run(
     task: Annotated[
         str | None,
         typer.Option(
-            help="image-classification, text-classification, sequence-classification or forecast; "
+            help="image-classification, text-classification, sequence-classification, forecast, vae or gan; "
             "guessed where the data leaves no doubt."
         ),
     ] = None,

@@ -63,7 +63,9 @@ def from_parts(parts: Mapping[str | None, tuple[object, object | None]], *, labe
                 f"{name} has images of {array.shape[1:]}.", expected=f"{arrays[0].shape[1:]} as in the rest"
             )
         if y is None and labelled:
-            raise DataError(f"{name} has no labels.", expected="a pair (x, y)")
+            raise DataError(
+                f"{name} has no labels.", expected="a pair (x, y)", fix="Images alone are for the tasks vae and gan."
+            )
         labels = [None] * len(array) if y is None else label_texts(y, f"y_{part}" if part else "y")
         if len(labels) != len(array):
             raise DataError(f"There are {len(array)} images in {name} and {len(labels)} labels.", expected="as many")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import difflib
 import io
 import json
 import os
@@ -191,6 +192,29 @@ class RunFolder:
         with contextlib.suppress(ValueError):
             lines.append(_parse_line(rest))  # whole but for its end of line
         return lines, bool(rest)
+
+
+def named_run(path: Path) -> RunFolder:
+    """A run folder that a person named.
+
+    Raises:
+        UsageError: there is nothing, or something else.
+        StoreError: it is one, and a file of it is missing.
+    """
+    if not path.exists():
+        above = sorted(each.name for each in path.absolute().parent.glob("*"))
+        near = difflib.get_close_matches(path.name, above, n=3, cutoff=0.5)
+        raise UsageError(
+            f"There is no run at {path}.",
+            expected=_RUN,
+            fix=f"Near it: {', '.join(near)}." if near else "Check the path.",
+        )
+    if not (path / "recipe.toml").is_file():
+        raise UsageError(f"{path} is not a run folder: it has no recipe.toml.", expected=_RUN, fix="Check the path.")
+    return RunFolder.open(path)
+
+
+_RUN = "the folder that layerwise train has written, such as runs/20261122-101500-flowers"
 
 
 def new_folder(path: Path | None, name: str) -> Path:

@@ -49,6 +49,12 @@ def digits() -> tuple[Any, dict[str, Any]]:
     return data, {"model": "cnn-28", "data": {"size": 28}, "epochs": 12}
 
 
+def drawn(task: str) -> tuple[Any, dict[str, Any]]:
+    """The digits of `digits` at 28 pixels a side, for a network that learns to draw them: task vae or gan."""
+    data, _ = digits()
+    return data, {"task": task, "data": {"size": 28}}
+
+
 def texts() -> tuple[Any, dict[str, Any]]:
     """First paragraphs of docstrings of Python's standard library; which package is each from?"""
     library = Path(sysconfig.get_paths()["stdlib"])

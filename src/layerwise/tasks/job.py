@@ -119,11 +119,20 @@ class Model(Protocol):
         """Metrics on other labelled data; columns are named where they are a table and cannot be guessed."""
 
 
-class Generator(Model, Protocol):
-    """A trained model that makes images: (n, H, W, C) uint8."""
+class Maker(Model, Protocol):
+    """A trained model that makes images, (n, H, W, C) uint8; which of these it can do, its `TaskEntry` says."""
 
     def sample(self, count: int, values: Mapping[str, Any]) -> np.ndarray:
         """New images (count, H, W, C); `values` are those of a `SampleRecipe`: seed, label, sampler, truncation."""
+
+    def reconstruct(self, images: Any) -> np.ndarray:
+        """Images (n, H, W, C), encoded and decoded again."""
+
+    def interpolate(self, first: Any, second: Any, steps: int) -> np.ndarray:
+        """From one image to another through the latents between them: (steps, H, W, C)."""
+
+    def traverse(self, image: Any, reach: float, steps: int) -> np.ndarray:
+        """One latent at a time from -reach to reach, the others those of the image, or 0: (Z, steps, H, W, C)."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,10 @@ class TaskEntry:
         prepare: (data, the user's part of the recipe, network or none, show) -> job.
         restore: (card, tensors, network or none, device name) -> model.
         thumbnails: (recipe of a run, its examples) -> what the report draws of an example, by its number.
-        generates: whether its models are `Generator`s.
+        makes: what of a `Maker` its models can do, by name.
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
     restore: Callable[[ModelCard, Mapping[str, torch.Tensor], torch.nn.Module | None, str], Model]
     thumbnails: Callable[[Mapping[str, Any], pl.DataFrame], Callable[[int], np.ndarray | None]]
-    generates: bool = False
+    makes: tuple[str, ...] = ()
