@@ -17,6 +17,7 @@ FROZEN = {
     "sample": {"path", "-n", "--seed", "--out", "--set", "--device", "--json"},
     "inspect": {"data", "--image", "--label", "--json"},
     "screen": {"data", "--models", "--out", "--seed", "--device", "--set", "--json"},
+    "compare": {"paths", "--out", "--json"},
     "report": {"path", "--json"},
     "models": {"--json"},
     "demo": {"name", "--out", "--seed", "--json"},

@@ -14,7 +14,7 @@ LAYERS = [
     {"data", "nn", "metrics", "store"},
     {"models", "engine", "report", "frozen"},
     {"tasks"},
-    {"session"},
+    {"session", "trained"},
     {"api"},
     {"estimators", "cli"},
 ]

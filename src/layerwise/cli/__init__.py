@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import layerwise
-from layerwise.cli import demo, evaluate, inspect, models, predict, report, resume, sample, screen, train
+from layerwise.cli import compare, demo, evaluate, inspect, models, predict, report, resume, sample, screen, train
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "sample": sample.run,
     "inspect": inspect.run,
     "screen": screen.run,
+    "compare": compare.run,
     "report": report.run,
     "models": models.run,
     "demo": demo.run,

@@ -56,7 +56,7 @@ def verdict(probabilities: Array, baseline_probabilities: Array, targets: Array,
     mine = predicted_classes(probabilities) == targets
     theirs = predicted_classes(baseline_probabilities) == targets
     wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
-    low, high = _difference(wins, losses, len(targets), seed)
+    low, high = accuracy_difference(wins, losses, len(targets), seed)
     a, b = accuracy(probabilities, targets), accuracy(baseline_probabilities, targets)
     start = "Better" if low > 0 else "Worse" if high < 0 else "Not better"
     only = f" Only {len(targets)} example{'s' * (len(targets) > 1)}: more would tell." if len(targets) < FEW else ""
@@ -66,7 +66,7 @@ def verdict(probabilities: Array, baseline_probabilities: Array, targets: Array,
     )
 
 
-def _difference(wins: int, losses: int, n: int, seed: int) -> tuple[float, float]:
+def accuracy_difference(wins: int, losses: int, n: int, seed: int) -> tuple[float, float]:
     """Bounds of the difference in accuracy: wins and losses are what only one of the two got right."""
     total = n + 2
     shares = np.array([wins + 1, losses + 1, n - wins - losses]) / total
