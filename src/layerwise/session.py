@@ -25,7 +25,7 @@ from layerwise.errors import Diverged, StoreError, TrainingError
 from layerwise.report.page import write_report
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import save_model
-from layerwise.store.run import RunFolder, discard
+from layerwise.store.run import RunFolder, discard, write_files
 from layerwise.tasks import job as jobs
 from layerwise.tasks import task_entry
 from layerwise.tasks.guess import guess_task
@@ -111,7 +111,7 @@ def run(session: Session) -> dict[str, Any]:
                             advance(1)
                         else:
                             session.folder.append_log(dict(report.line))
-                            session.folder.write_files(job.snapshot(position.epochs_done))
+                            write_files(session.folder.path, job.snapshot(position.epochs_done))
                             show.say(epoch_line(report.line, stage.epochs))
                         if asked():
                             break
@@ -155,7 +155,7 @@ def _finish(session: Session, seconds: dict[str, float]) -> dict[str, Any]:
     outcome = job.finish(seconds, kept)
     save_model(folder.model, job.task.tensors(), outcome.card)
     folder.write_predictions(outcome.predictions)
-    folder.write_files(outcome.files)
+    write_files(folder.path, outcome.files)
     folder.write_metrics(outcome.metrics)
     write_report(folder.path, thumbnail=job.thumbnail)
     return outcome.metrics

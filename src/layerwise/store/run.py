@@ -169,13 +169,6 @@ class RunFolder:
         """Write predictions as CSV, safe to open in a spreadsheet. Raises StoreError."""
         atomic.write_csv(self.predictions, table)
 
-    def write_files(self, files: Mapping[str, bytes]) -> None:
-        """Write further files, named such as `samples/epoch-0001.png`, each whole or not at all. Raises StoreError."""
-        for name, content in files.items():
-            file = self.path / name
-            atomic.make_folder(file.parent)
-            atomic.write_bytes(file, content)
-
     def _log_lines(self) -> tuple[list[dict[str, Any]], bool]:
         """Lines, and whether the file ends in anything but a whole line."""
         if atomic.size(self.log) is None:
@@ -192,6 +185,18 @@ class RunFolder:
         with contextlib.suppress(ValueError):
             lines.append(_parse_line(rest))  # whole but for its end of line
         return lines, bool(rest)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write further files of a run, named such as `samples/epoch-0001.png`, each whole or not at all.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    for name, content in files.items():
+        file = folder / name
+        atomic.make_folder(file.parent)
+        atomic.write_bytes(file, content)
 
 
 def named_run(path: Path) -> RunFolder:
