@@ -10,6 +10,9 @@ NAMES = {
     "cifar": "the course's CIFAR network, 10 epochs with augmentation",
     "fashion": "Fashion-MNIST with airbench-small, within 10 CPU-minutes",
     "forecast": "M4 hourly, ETTh1 and airline passengers, beside simple methods and published figures",
+    "gan": "Fashion-MNIST by gan and, for the same wall time, by gan-tutorial: distance and its kin, 3 seeds",
+    "generator-speed": "a step of the course's GAN and VAE beside Keras on three backends and plain PyTorch",
+    "memorised": "copies of training images that are planted among samples, and held-out images beside them",
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",
     "memory": "peak memory for 1,000 and 10,000 photographs",
     "frozen": "keeping what a frozen network gives, beside recomputing it and five peers",
@@ -17,6 +20,7 @@ NAMES = {
     "screen": "screening three networks on flowers, beside their forward passes alone",
     "sequences": "four sets of the UCR and UEA archives, several seeds, beside ridge and the nearest neighbour",
     "texts": "movie-reviews, questions and sms by auto, beside TF-IDF and logistic regression; 5 seeds",
+    "vae": "Fashion-MNIST by vae and vae-tutorial: nats, samplers, outliers, 3 seeds",
     "thaw": "flowers cross-validated and ants-bees: head alone beside head and thaw",
 }
 
@@ -24,9 +28,9 @@ NAMES = {
 def main() -> None:
     """Call the benchmark that the first word names."""
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
-        print("\n".join(f"{name:<12} {about}" for name, about in NAMES.items()))
+        print("\n".join(f"{name:<16} {about}" for name, about in NAMES.items()))
         sys.exit(2)
-    importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
+    importlib.import_module(f"benchmarks.{sys.argv[1].replace('-', '_')}").main(sys.argv[2:])
 
 
 main()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
+import shutil
 import statistics
+import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ import numpy as np
 from PIL import Image
 
 DATA = Path(os.environ.get("LAYERWISE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+PEERS = {"tensorflow": "Keras on TensorFlow", "jax": "Keras on JAX", "torch": "Keras on torch"}
+Way = Callable[[], float]  # does what is timed; seconds
 
 
 def versions(*names: str) -> str:
@@ -48,6 +53,33 @@ def scratch() -> Iterator[Path]:
     """A folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as place:
         yield Path(place)
+
+
+def peer(stack: ExitStack, command: list[str], **environment: str) -> Callable[[str], Way] | None:
+    """A process that times what a line asks for, from the line to a way; none where it does not start."""
+    if shutil.which(command[0]) is None:
+        return None
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", **environment}
+    process = stack.enter_context(
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=quiet
+        )
+    )
+    assert process.stdin and process.stdout
+    stdin, stdout = process.stdin, process.stdout
+    if stdout.readline() != "ready\n":
+        return None
+    stack.callback(stdin.close)  # called before the process is waited for
+
+    def asking(line: str) -> Way:
+        def seconds() -> float:
+            stdin.write(line + "\n")
+            stdin.flush()
+            return float(json.loads(stdout.readline()))
+
+        return seconds
+
+    return asking
 
 
 def cifar10() -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -20,11 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import DATA, scratch, versions
+from benchmarks.common import DATA, PEERS, Way, peer, scratch, versions
 from layerwise import device
 from layerwise.data.ragged import Ragged, SequenceBatch, SequenceBatches
 from layerwise.engine.update import Group, OptimizerRecipe, Update
@@ -44,8 +40,6 @@ from layerwise.models.by_task import Sizes, build_task_model
 
 BATCH, LENGTH, VOCABULARY = 32, 100, 10_000
 PLACE = Path(__file__).parent / "peers"
-PEERS = {"tensorflow": "Keras on TensorFlow", "jax": "Keras on JAX", "torch": "Keras on torch"}
-Way = Callable[[], float]
 
 
 class Packed(nn.Module):
@@ -111,33 +105,6 @@ def review_lengths(count: int) -> np.ndarray:
     with (DATA / "text" / "movie-reviews.csv").open(newline="", encoding="utf-8") as file:
         words = np.array([len(row["text"].split()) for row in csv.DictReader(file)])
     return np.random.default_rng(0).choice(np.maximum(words, 1), count)
-
-
-def peer(stack: ExitStack, command: list[str], **environment: str) -> Callable[[str], Way] | None:
-    """A process that times what a line asks for, from the line to a way; none where it does not start."""
-    if shutil.which(command[0]) is None:
-        return None
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", **environment}
-    process = stack.enter_context(
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=quiet
-        )
-    )
-    assert process.stdin and process.stdout
-    stdin, stdout = process.stdin, process.stdout
-    if stdout.readline() != "ready\n":
-        return None
-    stack.callback(stdin.close)  # called before the process is waited for
-
-    def asking(line: str) -> Way:
-        def seconds() -> float:
-            stdin.write(line + "\n")
-            stdin.flush()
-            return float(json.loads(stdout.readline()))
-
-        return seconds
-
-    return asking
 
 
 def measure(ways: dict[str, Way], *, sequences: int, rounds: int) -> dict[str, float]:

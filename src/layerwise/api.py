@@ -15,7 +15,7 @@ import polars as pl
 import torch
 
 from layerwise import session
-from layerwise.config import merge, read_toml
+from layerwise.config import build, merge, read_toml
 from layerwise.console import Show, Silent, Terminal
 from layerwise.engine import loop
 from layerwise.errors import StoreError, UsageError, nearest
@@ -26,8 +26,9 @@ from layerwise.report.page import write_report
 from layerwise.report.pareto import Point, write_pareto
 from layerwise.store import atomic
 from layerwise.store.checkpoint import Checkpoints
-from layerwise.store.run import discard_folder, named_run, new_folder
+from layerwise.store.run import discard_folder, named_run, new_folder, write_files
 from layerwise.tasks import DEMOS, task_entry
+from layerwise.tasks.explanation import ExplainRecipe
 from layerwise.tasks.image_inspect import inspect_images
 from layerwise.tasks.image_screen import screen as screen_images
 from layerwise.trained import Model as Model
@@ -104,6 +105,22 @@ class Comparison:
 
     Example:
         >>> compare(["runs/a", "runs/b"]).found["verdict"]                  # doctest: +SKIP
+    """
+
+    path: Path
+    found: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Why inputs were answered as they were: what `explain` gives.
+
+    Args:
+        path: the folder with `explanations.json` and a picture an input.
+        found: the content of `explanations.json`.
+
+    Example:
+        >>> explain("runs/a", "new.jpg").found["inputs"][0]["words"]        # doctest: +SKIP
     """
 
     path: Path
@@ -296,6 +313,44 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> Co
     write_forest(path / "compare.svg", rows, f"{name_of(measure)} on the same {found['n']:,} examples, the best on top")
     atomic.write_json(path / "compare.json", found)
     return Comparison(path, found)
+
+
+def explain(
+    path: str | Path,
+    inputs: Any,
+    *,
+    out: str | Path | None = None,
+    device: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    network: torch.nn.Module | None = None,
+    show: Show | None = None,
+) -> Explanations:
+    """Why a model answers inputs as it does, as pictures and numbers; docs/explain.md says how.
+
+    Args:
+        path: a run folder or a model file.
+        inputs: as `Model.predict` takes them.
+        out: a new or empty folder for `explanations.json` and the pictures; by default a new one under `runs/`.
+        device: auto, cpu, cuda or mps.
+        recipe: `{"class": NAME, "most": NUMBER}`: another class than the predicted one, and how many inputs (64).
+        network: only for a model that was your own `nn.Module`: one like it.
+        show: where progress is shown.
+
+    Raises:
+        LayerwiseError: see `layerwise.errors`. An input that cannot be used is no error; it is listed with its problem.
+    """
+    model, chosen = load(path, network=network, device=device or "auto"), build(ExplainRecipe, recipe or {})
+    existed = out is not None and Path(out).exists()
+    folder = new_folder(None if out is None else Path(out), "explain")
+    try:
+        done = model.explain(inputs, label=chosen.label, most=chosen.most, show=show or Terminal())
+    except BaseException:
+        discard_folder(folder, keep=existed)
+        raise
+    found = {"model": str(path), "task": model.card.task, "network": model.card.model, **done.record()}
+    write_files(folder, done.files())
+    atomic.write_json(folder / "explanations.json", found)
+    return Explanations(folder, found)
 
 
 def demo(name: str = "digits", *, out: str | Path | None = None, seed: int = 0) -> Run:

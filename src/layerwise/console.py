@@ -75,8 +75,11 @@ _UNSAID = ("macro_f1", "temperature")  # a line has room for what decides, and t
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
     """A line of the log for people."""
     train, valid = line["train"], line["valid"]
+    told = ["loss"] if "loss" in train else list(train)  # networks that compete have a loss each
     return (
-        f"stage {line['stage']}, epoch {line['epoch'] + 1}/{epochs}: train loss {train['loss']:.4f}; validation "
+        f"stage {line['stage']}, epoch {line['epoch'] + 1}/{epochs}: train "
+        + ", ".join(f"{name.replace('_', ' ')} {train[name]:.4f}" for name in told)
+        + "; validation "
         + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in valid.items() if name not in _UNSAID)
         + f"; {line['seconds']['train'] + line['seconds']['valid']:.1f} s"
         + ("; best so far" if line["best"] else "")

@@ -12,12 +12,14 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from layerwise.config import build
 from layerwise.console import Show, Silent
 from layerwise.errors import StoreError, UsageError
 from layerwise.store.model_file import ModelCard, load_model
 from layerwise.store.run import named_run
 from layerwise.tasks import job as jobs
 from layerwise.tasks import task_entry
+from layerwise.tasks.explanation import Explained, ExplainRecipe
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,31 @@ class Model:
             show: where progress is shown; nowhere by default.
         """
         return self._model.evaluate(data, show or Silent(), columns or {}).metrics
+
+    def explain(self, inputs: Any, *, label: str | None = None, most: int = 64, show: Show | None = None) -> Explained:
+        """Why each input is answered as it is: what of it speaks for a class, or moves a forecast, with a picture.
+
+        Args:
+            inputs: as `predict` takes them.
+            label: the class that is asked about; the predicted one of each input by default.
+            most: inputs that are explained; those behind are left out.
+            show: where progress is shown; nowhere by default.
+
+        Raises:
+            UsageError: no method is known for the task or the network, or the class is unknown.
+
+        Example:
+            >>> found = load("runs/20261122-flowers").explain("new.jpg")    # doctest: +SKIP
+            >>> found.items[0].words                                        # doctest: +SKIP
+            'strongest at the centre (row 4, column 3 of 7 x 7), a ninth of the image with 71 % of it'
+        """
+        method = task_entry(self.card.task).explain
+        if method is None:
+            raise UsageError(
+                f"A model of {self.card.task} gives no answer that could be explained.",
+                expected="a classifier or a forecaster",
+            )
+        return method(self._model, inputs, build(ExplainRecipe, {"class": label, "most": most}), show or Silent())
 
     def sample(
         self,

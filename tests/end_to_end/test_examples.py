@@ -18,6 +18,7 @@ SAYS = {
     "resume": "the same weights: True",
     "texts": "asyncio: Run the event loop",
     "sequences": "lstm-stack: accuracy",
+    "generators": "Better than",
     "forecast": "Better than seasonal naive",
 }
 

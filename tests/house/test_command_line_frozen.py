@@ -14,6 +14,7 @@ FROZEN = {
     "resume": {"path", "--json"},
     "evaluate": {"path", "data", "--image", "--label", "--set", "--device", "--json"},
     "predict": {"path", "inputs", "--out", "--device", "--json"},
+    "explain": {"path", "inputs", "--out", "--set", "--device", "--json"},
     "sample": {"path", "-n", "--seed", "--out", "--set", "--device", "--json"},
     "inspect": {"data", "--image", "--label", "--json"},
     "screen": {"data", "--models", "--out", "--seed", "--device", "--set", "--json"},

@@ -16,10 +16,12 @@ from layerwise.errors import RecipeError
 from layerwise.models import MODELS
 from layerwise.models.by_task import TASK_MODELS
 from layerwise.tasks.forecast_recipe import ForecastRecipe, ForecastStage
+from layerwise.tasks.gan_recipe import GanRecipe, GanStage
 from layerwise.tasks.recipe import ImageRecipe, Stage
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_recipe import SequenceRecipe
 from layerwise.tasks.text_recipe import TextRecipe, TextStage
+from layerwise.tasks.vae_recipe import VaeRecipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -31,16 +33,30 @@ RECIPES: dict[str, type[Section]] = {
     "text-classification": TextRecipe,
     "sequence-classification": SequenceRecipe,
     "forecast": ForecastRecipe,
+    "vae": VaeRecipe,
+    "gan": GanRecipe,
 }
-GUIDES = dict(zip(("images.md", "text.md", "sequences.md", "forecast.md"), RECIPES.values(), strict=True))
-STAGES: dict[str, type[Section]] = dict(zip(GUIDES, (Stage, TextStage, Candidate, ForecastStage), strict=True))
+STAGES: dict[str, type[Section]] = dict(
+    zip(RECIPES, (Stage, TextStage, Candidate, ForecastStage, Candidate, GanStage), strict=True)
+)
+# Where the table of a task's keys is: guide and heading.
+TABLES = {
+    "image-classification": ("images.md", "Every key"),
+    "text-classification": ("text.md", "Every key"),
+    "sequence-classification": ("sequences.md", "Every key"),
+    "forecast": ("forecast.md", "Every key"),
+    "vae": ("generators.md", "Every key of a VAE"),
+    "gan": ("generators.md", "Every key of a GAN"),
+}
+GUIDES = tuple(dict.fromkeys(guide for guide, _ in TABLES.values()))
 NETWORKS = {"auto", *MODELS, *(name for table in TASK_MODELS.values() for name in table)}
 
 
-def every_key(guide: str) -> str:
-    """The table of keys of a guide."""
+def every_key(task: str) -> str:
+    """The table of keys of a task."""
+    guide, heading = TABLES[task]
     text = (ROOT / "docs" / guide).read_text(encoding="utf-8")
-    return text.partition("## Every key")[2].partition("\n## ")[0]
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -118,19 +134,20 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_a_guide_names_every_key_and_no_other(guide: str) -> None:
-    table = every_key(guide)
-    assert re.findall(r"^\| `([a-z_.]+)`", table, re.MULTILINE) == keys(GUIDES[guide])
+@pytest.mark.parametrize("task", TABLES)
+def test_a_guide_names_every_key_and_no_other(task: str) -> None:
+    table = every_key(task)
+    assert re.findall(r"^\| `([a-z0-9_.]+)`", table, re.MULTILINE) == keys(RECIPES[task])
     stage = next(line for line in table.splitlines() if line.startswith("| `stages`"))
-    assert all(f"`{key}`" in stage for key in keys(STAGES[guide]))
+    # Tables within a stage are those of the recipe, whose keys have rows of their own.
+    assert all(f"`{key}`" in stage for key in keys(STAGES[task]) if "." not in key)
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_a_guide_gives_the_defaults(guide: str) -> None:
+@pytest.mark.parametrize("task", TABLES)
+def test_a_guide_gives_the_defaults(task: str) -> None:
     """Where a row of the table begins with a plain value, it is the default of the code."""
-    rows = re.findall(r"^\| `([a-z_.]+)` \| `?([a-z0-9.]+)`? ?(?:\(|\|)", every_key(guide), re.MULTILINE)
-    defaults = GUIDES[guide]().model_dump()
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| `?([a-z0-9.]+)`? ?(?:\(|\|)", every_key(task), re.MULTILINE)
+    defaults = RECIPES[task]().model_dump()
     checked = 0
     for key, shown in rows:
         value = defaults
@@ -146,8 +163,10 @@ def test_a_guide_gives_the_defaults(guide: str) -> None:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_toml_in_a_guide_is_a_recipe(guide: str) -> None:
+    own = next(task for task, (page, _) in TABLES.items() if page == guide)
     for body in blocks(ROOT / "docs" / guide, "toml"):
-        build(GUIDES[guide], tomllib.loads(body))
+        values = tomllib.loads(body)
+        build(RECIPES[values.get("task", own)], values)
 
 
 def test_the_readme_names_every_network() -> None:

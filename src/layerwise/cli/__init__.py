@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import layerwise
-from layerwise.cli import compare, demo, evaluate, inspect, models, predict, report, resume, sample, screen, train
+from layerwise.cli import compare, demo, evaluate, explain, inspect, models, predict, report, resume, sample, screen, train
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "resume": resume.run,
     "evaluate": evaluate.run,
     "predict": predict.run,
+    "explain": explain.run,
     "sample": sample.run,
     "inspect": inspect.run,
     "screen": screen.run,

@@ -28,7 +28,7 @@ def run(
     show = Terminal()
     if out is not None:
         check_table_path(out)
-    table = api.load(path, device=device or "auto").predict([_given(each) for each in inputs], show=show)
+    table = api.load(path, device=device or "auto").predict([given(each) for each in inputs], show=show)
     if out is not None:
         write_table(out, table)
         show.say(f"{table.height} predictions written to {out}")
@@ -39,7 +39,7 @@ def run(
             print(_line(row))
 
 
-def _given(word: str) -> str | Path:
+def given(word: str) -> str | Path:
     """A path, or a text as it was typed: a path would lose the second slash of an address in it."""
     return word if " " in word and not Path(word).exists() else Path(word)
 
@@ -50,5 +50,6 @@ def _line(row: dict[str, Any]) -> str:
     if row["problem"]:
         return f"{name}  cannot be used: {row['problem']}"
     if "predicted" in row:
-        return f"{name}  {row['predicted']} {row['probability']:.3f}"
+        doubt = "" if row.get("sure", True) else "  (not sure)"
+        return f"{name}  {row['predicted']} {row['probability']:.3f}{doubt}"
     return f"{name}  {row['ds']}  {row['forecast']:.6g}  ({row['low']:.6g} to {row['high']:.6g})"

@@ -35,7 +35,11 @@ _NOUNS = {
     "text-classification": ("texts", "TABLE..."),
     "sequence-classification": ("sequences", "FILE..."),
     "forecast": ("series", "TABLE"),
+    "vae": ("images", "IMAGE..."),
+    "gan": ("images", "IMAGE..."),
 }
+_MAKE = ("vae", "gan")  # tasks whose models make examples
+_OF_SAMPLES = ("distance", "kid", "density", "coverage")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -45,6 +49,9 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
     """Every figure with its interval and the baseline's beside it, then the verdict."""
+    if metrics["task"] in _MAKE:
+        _print_generator(metrics)
+        return
     baseline = metrics["baseline"]
     noun = _NOUNS[metrics["task"]][0]
     count = metrics.get("series", metrics["n"])  # of forecasts, n counts windows
@@ -58,9 +65,33 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
     print(metrics["verdict"])
 
 
+def _print_generator(metrics: Mapping[str, Any]) -> None:
+    """Figures from 0.001 to 300, and what real images would have."""
+    from layerwise.report.words import fine, writer
+
+    found, baseline = metrics.get("generation") or {}, metrics.get("baseline") or {}
+    beside = f"; baseline: {baseline['name']}" if baseline else ""
+    print(f"\n{metrics['n']:,} {_NOUNS[metrics['task']][0]} of the part {metrics['split']}; 95 % intervals{beside}")
+    for name, mine in metrics["metrics"].items():
+        write = writer(name)
+        between = "" if mine.get("low") is None else f"  ({write(mine['low'])} to {write(mine['high'])})"
+        other = baseline.get("metrics", {}).get(name)
+        theirs = "" if other is None else f"   baseline {write(other['value'])}"
+        print(f"  {name.replace('_', ' '):<14} {write(mine['value'])}{between}{theirs}")
+    real = {name: found["real"][name]["value"] for name in _OF_SAMPLES if name in found.get("real", {})}
+    if real:
+        print(f"  real images against real ones: {', '.join(f'{name} {fine(each)}' for name, each in real.items())}")
+    for alarm in found.get("alarms") or ():
+        print(f"  alarm: {alarm['stage']}, epoch {alarm['epoch']}: {alarm['what'].rstrip('.')}; {alarm['done']}")
+    print(metrics["verdict"])
+
+
 def print_run(path: Path, metrics: Mapping[str, Any]) -> None:
     """The result of a run for people: figures, and where everything lies."""
     print_metrics(metrics)
     print(f"\nReport  {path / 'report.html'}")
     print(f"Model   {path / 'model.safetensors'}")
+    if metrics["task"] in _MAKE:
+        print(f"Use it  layerwise sample {path} --out new.png")
+        return
     print(f"Use it  layerwise predict {path} {_NOUNS[metrics['task']][1]}")

@@ -184,7 +184,7 @@ def _found(top: Listing) -> str:
 def _advice(top: Listing) -> str:
     if top.images:
         return (
-            "Sort the images into a folder per class, or give a table of paths and labels (CSV); or train a network that "
-            "needs no labels, with --task vae or --task gan."
+            "Sort the images into a folder per class, or give a table of paths and labels (CSV); or train a network "
+            "that needs no labels, with --task vae or --task gan."
         )
     return f"Check the path; read are {READ}."

@@ -94,6 +94,16 @@ class Tokenizer:
         encode = self._encode_words if self._model is None else self._encode_joined()
         return [np.array(encode(cut(text))[:max_length], dtype=np.int32) for text in texts]
 
+    def numbers(self, words: Sequence[str]) -> list[list[int]]:
+        """The tokens of each of some words, such as `cut` gives.
+
+        Example:
+            >>> train_tokenizer(["to be"], "words", 4).numbers(["be", "not"])
+            [[2], [1]]
+        """
+        encode = self._encode_words if self._model is None else self._encode_joined()
+        return [encode([word]) for word in words]
+
     def _encode_words(self, words: list[str]) -> list[int]:
         number = self._numbers.get
         return [number(word, UNKNOWN) for word in words]

@@ -9,7 +9,9 @@ import numpy as np
 
 from layerwise.errors import DataError, TrainingError
 from layerwise.metrics.baselines import majority, verdict
+from layerwise.metrics.binary import two_classes
 from layerwise.metrics.intervals import bootstrap
+from layerwise.metrics.reliability import calibration
 from layerwise.metrics.scores import Array, predicted_classes
 
 MAJORITY = "majority class"
@@ -70,6 +72,43 @@ def summarize(
         "verdict": verdict(probabilities, baselines[first], targets, than=than),
         "seconds": {name: float(value) for name, value in seconds.items()},
     }
+
+
+def further(
+    probabilities: Array,
+    targets: Array,
+    temperature: float,
+    valid: tuple[Array, Array] | None,
+    classes: Sequence[str],
+    train_counts: Sequence[int],
+) -> dict[str, Any]:
+    """What `metrics.json` says of a classifier besides its scores: calibration, and two classes' curves and thresholds.
+
+    Args:
+        probabilities: `(n, classes)` of the reported part, at the temperature.
+        targets: `(n,)` integers.
+        temperature: by which logits were divided.
+        valid: probabilities and targets of the validation part, on which thresholds are chosen; none where nothing
+            validated.
+        classes: names.
+        train_counts: training examples of each class; of two, the rarer is the positive one.
+
+    Returns:
+        {"calibration"} as `reliability.calibration` has it, and of two classes {"binary"}: {"positive"} and what
+        `binary.two_classes` gives.
+
+    Example:
+        >>> sure, targets = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])
+        >>> further(sure, targets, 1.0, None, ["no", "yes"], [9, 1])["binary"]["positive"]
+        'yes'
+    """
+    found: dict[str, Any] = {"calibration": calibration(probabilities, targets, temperature, valid)}
+    if len(classes) == 2:
+        positive = int(train_counts[1] <= train_counts[0])
+        known = None if valid is None else (valid[0][:, positive].astype(np.float64), valid[1] == positive)
+        curves = two_classes(probabilities[:, positive].astype(np.float64), targets == positive, known)
+        found |= {} if curves is None else {"binary": {"positive": classes[positive], **curves}}
+    return found
 
 
 def _check(split: str, probabilities: Array, targets: Array, train_targets: Array, classes: Sequence[str]) -> None:

@@ -235,13 +235,62 @@ _FORECAST = (
 )
 
 _VAE = (
-    Row("vae", "residual convolutions, 16 latent numbers", _vae),
-    Row("vae-tutorial", "two convolutions, 2 latent numbers; for 28x28 pixels", _vae_tutorial),
+    Row(
+        "vae",
+        "residual convolutions, 16 latent numbers",
+        _vae,
+        # Found on Fashion-MNIST (docs/generators.md), images of the training files alone.
+        recipe={
+            "epochs": 10,
+            "batch_size": 64,
+            "optimizer": {"learning_rate": 4e-3, "schedule": "cosine", "warmup": 0.05, "ema": 0.998, "clip": 1.0},
+            "kl": {"warmup": 0.1},
+        },
+    ),
+    Row(
+        "vae-tutorial",
+        "two convolutions, 2 latent numbers; a side divisible by 4",
+        _vae_tutorial,
+        # As in the course: Keras's own Adam, and nothing that steadies.
+        recipe={
+            "epochs": 20,
+            "batch_size": 32,
+            "optimizer": {"name": "adam", "learning_rate": 1e-3, "schedule": "constant"},
+        },
+    ),
 )
 
 _GAN = (
-    Row("gan", "residual, spectral norm, an averaged generator", _gan),
-    Row("gan-tutorial", "transposed convolutions, LeakyReLU, dropout; for 28x28 pixels", _gan_tutorial),
+    Row(
+        "gan",
+        "residual, spectral norm, an averaged generator",
+        _gan,
+        # Found on Fashion-MNIST (docs/generators.md), images of the training files alone.
+        recipe={
+            "epochs": 12,
+            "batch_size": 64,
+            "optimizer": {
+                "name": "adam",
+                "learning_rate": 1.5e-3,
+                "momentum": 0.0,
+                "second_decay": 0.99,
+                "schedule": "cosine",
+                "ema": 0.999,
+            },
+            "adversarial": {"loss": "non-saturating", "r1": 0.1, "r1_every": 16},
+        },
+    ),
+    Row(
+        "gan-tutorial",
+        "transposed convolutions, LeakyReLU, dropout; for 28x28 pixels",
+        _gan_tutorial,
+        # As in the course: Keras' own Adam, and nothing that steadies.
+        recipe={
+            "batch_size": 32,
+            "optimizer": {"name": "adam", "learning_rate": 1e-3, "schedule": "constant"},
+            "adversarial": {"loss": "bce"},
+        },
+    ),
 )
 
 

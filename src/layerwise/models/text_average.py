@@ -7,7 +7,7 @@ ensembles", IEEE PAMI 12, 1990). B texts, T tokens, C classes, M networks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -68,9 +68,12 @@ class TextAverage(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) tokens, (B,) lengths -> (B, C)."""
+        return self.join([member(tokens, lengths) for member in self.members.values()])
+
+    def join(self, logits: Sequence[Tensor]) -> Tensor:
+        """(B, C) of each member -> (B, C)."""
         answers = [
-            (member(tokens, lengths) / temperature).log_softmax(1)
-            for member, temperature in zip(self.members.values(), self.temperatures, strict=True)
+            (each / temperature).log_softmax(1) for each, temperature in zip(logits, self.temperatures, strict=True)
         ]
         return torch.stack(answers).logsumexp(0) - math.log(len(answers))  # (M, B, C) -> (B, C)
 

@@ -45,6 +45,11 @@ def hashed(first: Tensor, second: Tensor, buckets: int) -> Tensor:
     return (mixed & 0x7FFFFFFFFFFFFFFF) % buckets
 
 
+def shared(halves: Tensor) -> Tensor:
+    """Half of what each pair of neighbours adds, given to both of its words: (T - 1, classes) -> (T, classes)."""
+    return F.pad(halves, (0, 0, 0, 1)) + F.pad(halves, (0, 0, 1, 0))
+
+
 class TextBag(nn.Module):
     """Mean of embeddings, dense.
 
@@ -80,6 +85,21 @@ class TextBag(nn.Module):
         weights = inside.to(self.embedding.weight.dtype)
         weights = F.dropout(weights, self.dropout, self.training) / weights.sum(1, keepdim=True)
         return F.embedding_bag(ids, self.embedding.weight, per_sample_weights=weights, mode="sum")  # (B, E)
+
+    @torch.no_grad()
+    def contributions(self, tokens: Tensor) -> Tensor:
+        """What each word of a text adds to its logits, which are the sum of these and the bias: (T,) -> (T, classes).
+
+        Of what a pair adds, each of its words has half.
+        """
+        said = self.linear.weight.t()  # (E, classes)
+        if not self.buckets:
+            alone: Tensor = self.embedding(tokens) @ said / len(tokens)
+            return alone
+        pairs = hashed(tokens[:-1], tokens[1:], self.buckets) + self.words  # (T - 1,)
+        halves = self.embedding(pairs) @ said / 2
+        both: Tensor = (self.embedding(tokens) @ said + shared(halves)) / (2 * len(tokens) - 1)
+        return both
 
     def forward_head(self, features: Tensor) -> Tensor:
         """(B, E) -> (B, classes)."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from layerwise import config
 from layerwise.models.by_task import Sizes
-from layerwise.models.text_bag import hashed
+from layerwise.models.text_bag import hashed, shared
 
 _MOST = 4_000_000  # weights of pairs, which many classes share
 _SMOOTH = 1.0  # texts with each word or pair that every class is taken to have beside the real ones
@@ -83,6 +83,24 @@ class TextNbBag(nn.Module):
         kept = F.dropout(first.to(self.weight.dtype), self.dropout, self.training)
         scaled = self.weight * self.ratio
         return F.embedding_bag(ids, scaled, per_sample_weights=kept, mode="sum") + self.bias  # (B, C)
+
+    @torch.no_grad()
+    def contributions(self, tokens: Tensor) -> Tensor:
+        """What each word of a text adds to its logits, which are the sum of these and the bias: (T,) -> (T, C).
+
+        A word or pair that stands there several times counts once, so that each place has its part of that. Of what a
+        pair adds, each of its words has half.
+        """
+        said = self._parts(tokens)
+        if self.buckets and len(tokens) > 1:
+            pairs = hashed(tokens[:-1], tokens[1:], self.buckets) + self.words  # (T - 1,)
+            said = said + shared(self._parts(pairs) / 2)
+        return said
+
+    def _parts(self, ids: Tensor) -> Tensor:
+        """(N,) -> (N, C): ratio * weight, divided by how often the word or pair is there."""
+        times = (ids[:, None] == ids).sum(1, keepdim=True)  # (N, 1)
+        return self.weight[ids] * self.ratio[ids] / times
 
     def _features(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers of words and pairs, (B, N) ascending, and which of them count: the first of equals, (B, N) bool."""

@@ -17,12 +17,14 @@ from matplotlib.ticker import MaxNLocator
 
 # Colours are drawn as these and replaced in the SVG by what the page's style defines.
 TRAIN, VALID, SOFT, FAINT, INK = "#010203", "#020304", "#030405", "#040506", "#050607"
+CLASSES = tuple(f"#0607{8 + place:02x}" for place in range(6))
 STYLE = {
     TRAIN: "var(--train)",
     VALID: "var(--valid)",
     SOFT: "var(--soft)",
     FAINT: "var(--line)",
     INK: "var(--ink)",
+    **{colour: f"var(--c{place})" for place, colour in enumerate(CLASSES)},
 }
 DASHED = (0, (4, 2))
 DOTTED = (0, (1, 2))
@@ -39,11 +41,12 @@ class Plot:
 
 
 @contextlib.contextmanager
-def canvas(salt: str) -> Iterator[tuple[Figure, Axes]]:
+def canvas(salt: str, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """A figure with axes, to draw on and hand to `to_svg` within the block.
 
     Args:
         salt: no other drawing of the page has it: the ids inside the SVG follow from it.
+        height: inches, of 4.4 across.
     """
     with (
         matplotlib.rc_context(
@@ -52,7 +55,7 @@ def canvas(salt: str) -> Iterator[tuple[Figure, Axes]]:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # the browser has more letters
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure, figure.subplots()
 
 

@@ -62,7 +62,7 @@ def comparison(metrics: Metrics, level: float) -> list[Row]:
 
 def _table(metrics: Metrics, rivals: Sequence[Baseline], keys: Sequence[str], level: float) -> Row:
     answers = [("This model", metrics.metrics), *[(rival.name, rival.metrics) for rival in rivals]]
-    bars = _bars([figures.get(keys[0]) for _, figures in answers])
+    placed = bars([figures.get(keys[0]) for _, figures in answers])
     rows = [
         {
             "name": name,
@@ -71,7 +71,7 @@ def _table(metrics: Metrics, rivals: Sequence[Baseline], keys: Sequence[str], le
             "figures": [figures.get(key) for key in keys],
             "bar": bar,
         }
-        for place, ((name, figures), bar) in enumerate(zip(answers, bars, strict=True))
+        for place, ((name, figures), bar) in enumerate(zip(answers, placed, strict=True))
     ]
     return {
         "columns": [_named(key, level) for key in keys],
@@ -102,7 +102,7 @@ def _bar(mine: Figure, theirs: Figure | None) -> dict[str, float] | None:
     return _placed(mine, top) | ({"baseline": theirs.value * top} if theirs else {})
 
 
-def _bars(figures: Sequence[Figure | None]) -> list[dict[str, float] | None]:
+def bars(figures: Sequence[Figure | None]) -> list[dict[str, float] | None]:
     """Figures of several answers on one scale."""
     top = _top([figure for figure in figures if figure is not None])
     return [None if figure is None or top is None else _placed(figure, top) for figure in figures]

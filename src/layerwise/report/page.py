@@ -25,8 +25,10 @@ from layerwise.report.forecasts import (
     series_counts,
     worst_series,
 )
+from layerwise.report.generators import CURVES as OF_GENERATORS
+from layerwise.report.generators import generator_content, generator_verdict
 from layerwise.report.headline import comparison, has_intervals, headline
-from layerwise.report.plots import best_index, curves, stages
+from layerwise.report.plots import CURVES, best_index, curves, stages
 from layerwise.report.read import Metrics, RunFiles, read_run
 from layerwise.report.tables import (
     WORST,
@@ -80,7 +82,7 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
     table = run.predictions
     is_forecast = "forecast" in table.columns if table is not None else run.task == "forecast"
     history = _history(run.examples, table, thumbnail)
-    judged = judge(table) if table is not None and not is_forecast else None
+    judged = judge(table) if table is not None and "predicted" in table.columns else None
     forecasts = judge_forecasts(table, history, run.season) if table is not None and is_forecast else None
     names = words.words_of(run.task)
     return {
@@ -95,9 +97,11 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
         "judged": judged,
         "forecasts": None,
         "level": f"{100 * run.level:g} %",
+        "generator": generator_content(run) if names.makes else None,
+        "told": run.recipe.get("conditional") is True,
         **_result(run.metrics, run.level),
         **_data(run, forecasts, is_forecast),
-        **_training(run, names.networks),
+        **_training(run, names),
         **(_classes(judged, run, thumbnail) if judged else {}),
         **(_forecasts(forecasts, history, run) if forecasts else {}),
     }
@@ -131,16 +135,16 @@ def _judged_count(run: RunFiles, forecasts: Forecasts | None) -> int:
     return max(known, run.metrics.n if run.metrics and run.metrics.series else 0)
 
 
-def _training(run: RunFiles, compete: bool) -> dict[str, Any]:
+def _training(run: RunFiles, names: words.Words) -> dict[str, Any]:
     best, parts = best_index(run.epochs), stages(run.epochs)
     kept = next(
         ((name, best - first + 1) for name, first, last in parts if best is not None and first <= best <= last), None
     )
     return {
-        "plots": curves(run.epochs, compete=compete),
+        "plots": curves(run.epochs, compete=names.networks, wanted=OF_GENERATORS if names.makes else CURVES),
         "best": best,
         "kept": {"network": kept[0], "epoch": kept[1]} if kept else None,
-        "stages": stage_table(run.epochs, compete=compete),
+        "stages": stage_table(run.epochs, compete=names.networks),
         "epochs": epoch_rows(run.epochs),
     }
 
@@ -185,9 +189,11 @@ def _history(examples: pl.DataFrame | None, predictions: pl.DataFrame | None, th
 
 
 def _verdict(metrics: Metrics | None) -> dict[str, str] | None:
-    """The sentence in two: what is claimed, and the figures behind the last colon."""
+    """What is claimed, and the figures behind the colon."""
     if metrics is None:
         return None
+    if metrics.generation is not None:
+        return generator_verdict(metrics.verdict)
     claim, colon, figures = metrics.verdict.rpartition(": ")
     if ": more would tell" in metrics.verdict or not colon:
         claim, figures = metrics.verdict, ""
@@ -234,7 +240,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=words.visible, begin=words.begin, number=words.number, figure=words.figure, percent=words.percent,
-        seconds=words.duration, rate=words.rate, size=words.size,
+        visible=words.visible, begin=words.begin, number=words.number, figure=words.figure, fine=words.fine,
+        percent=words.percent, seconds=words.duration, rate=words.rate, size=words.size,
     )  # fmt: skip
     return environment

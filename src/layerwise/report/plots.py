@@ -16,19 +16,20 @@ CURVES = (("loss", "Loss"), ("accuracy", "Accuracy"), ("mase", "MASE"), ("pinbal
 Stages = list[tuple[str, int, int]]
 
 
-def curves(epochs: Sequence[Epoch], *, compete: bool = False) -> list[Plot]:
+def curves(epochs: Sequence[Epoch], *, compete: bool = False, wanted: Sequence[tuple[str, str]] = CURVES) -> list[Plot]:
     """Loss, accuracy and errors by epoch, training and validation, stages marked off; what was not logged is left out.
 
     Args:
         epochs: in the order of training, from all stages.
         compete: each stage trains a network of its own, so no line leads from one to the next, and where none has two
             epochs there is nothing to draw.
+        wanted: keys of the log and their titles.
     """
     if compete and all(first == last for _, first, last in stages(epochs)):
         return []
     return [
         _curve(epochs, name, title, compete)
-        for name, title in CURVES
+        for name, title in wanted
         if any(math.isfinite(value) for value in series(epochs, "train", name) + series(epochs, "valid", name))
     ]
 

@@ -21,6 +21,7 @@ from layerwise.errors import StoreError
 
 T = TypeVar("T")
 PREDICTIONS = ("id", "path", "label", "predicted", "probability", "loss")
+SCORES = ("id", "path", "label", "score")  # of generators
 FORECASTS = ("id", "series", "ds", "step", "y", "forecast", "low", "high")
 EXAMPLES = ("id", "path", "label", "split", "problem")
 LEVEL = 0.8  # of intervals, where the recipe names none
@@ -67,6 +68,46 @@ class Plan(pydantic.BaseModel):
     took: float | None = None
 
 
+class Memorised(pydantic.BaseModel):
+    """How many of n samples lie nearer to a training image than new images do."""
+
+    n: int
+    flagged: int
+    threshold: float | None = None
+
+
+class ClassShares(pydantic.BaseModel):
+    """Shares of the classes, 0 to 1, as the feature network takes real images and samples."""
+
+    names: list[str] = []
+    real: list[float] = []
+    samples: list[float] = []
+
+
+class Alarm(pydantic.BaseModel):
+    """What went wrong while a generator was trained, and what was done about it."""
+
+    stage: str | int | None = None
+    epoch: int | None = None
+    step: int | None = None
+    kind: str = ""
+    what: str = ""
+    done: str = ""
+
+
+class Generation(pydantic.BaseModel):
+    """What `metrics.json` says of samples beside the figures."""
+
+    features: str = ""
+    digest: str = ""
+    samples: int | None = None
+    real: dict[str, Figure] = {}  # real images against as many other real ones
+    samplers: list[Baseline] = []  # the model's own first
+    memorised: Memorised | None = None
+    classes: ClassShares | None = None
+    alarms: list[Alarm] | None = None
+
+
 class Metrics(pydantic.BaseModel):
     """`metrics.json`; keys that a later version adds are passed over."""
 
@@ -82,6 +123,7 @@ class Metrics(pydantic.BaseModel):
     interval_over: str = ""  # what intervals resample, where that is not the examples
     seconds: dict[str, float] = {}
     plan: Plan | None = None
+    generation: Generation | None = None
     versions: dict[str, str] = {}
 
 
@@ -144,19 +186,19 @@ def read_run(path: Path) -> RunFiles:
     if not path.is_dir():
         raise StoreError(f"There is no run folder at {path}.", expected="a folder that layerwise train wrote")
     run = RunFiles(path)
-    run.recipe_text = _read(run, "recipe.toml", _text) or ""
-    run.recipe = _read(run, "recipe.toml", _toml) or {}
-    run.epochs = _read(run, "log.jsonl", _log) or []
-    run.metrics = _read(run, "metrics.json", lambda file: Metrics.model_validate_json(file.read_bytes()))
-    run.predictions = _read(run, "predictions.csv", _predictions)
-    run.examples = _read(run, "examples.parquet", _examples)
+    run.recipe_text = attempt(run, "recipe.toml", _text) or ""
+    run.recipe = attempt(run, "recipe.toml", _toml) or {}
+    run.epochs = attempt(run, "log.jsonl", _log) or []
+    run.metrics = attempt(run, "metrics.json", lambda file: Metrics.model_validate_json(file.read_bytes()))
+    run.predictions = attempt(run, "predictions.csv", _predictions)
+    run.examples = attempt(run, "examples.parquet", _examples)
     names = ("metrics.json", "predictions.csv", "log.jsonl", "recipe.toml")
     times = [(path / name).stat().st_mtime for name in names if (path / name).is_file()]
     run.written = datetime.fromtimestamp(max(times), UTC) if times else None
     return run
 
 
-def _read(run: RunFiles, name: str, reader: Callable[[Path], T]) -> T | None:
+def attempt(run: RunFiles, name: str, reader: Callable[[Path], T]) -> T | None:
     """What `reader` makes of a file, or None and a note."""
     file = run.path / name
     try:
@@ -197,12 +239,22 @@ def _predictions(file: Path) -> pl.DataFrame:
     """Everything as text first: a class named "007" is no number."""
     table = pl.read_csv(file, infer_schema=False)
     forecast = "forecast" in table.columns and "predicted" not in table.columns
-    table = _with(table, FORECASTS if forecast else PREDICTIONS).with_columns(pl.all().str.replace(GUARDED, "$1"))
+    scores = "score" in table.columns and not forecast and "predicted" not in table.columns
+    wanted = FORECASTS if forecast else SCORES if scores else PREDICTIONS
+    table = _with(table, wanted).with_columns(pl.all().str.replace(GUARDED, "$1"))
     whole = ["id", "step"] if forecast else ["id"]
     numbers = ["y", "forecast", "low", "high"] if forecast else ["probability", "loss"]
+    if scores:
+        numbers = ["score", *latents(table)]
     return table.with_columns(
         pl.col(*whole).cast(pl.Int64, strict=False), pl.col(*numbers).cast(pl.Float64, strict=False)
     )
+
+
+def latents(table: pl.DataFrame) -> list[str]:
+    """The columns z0, z1, ... of a table, in their order."""
+    found = [name for name in table.columns if name.startswith("z") and name[1:].isdecimal()]
+    return sorted(found, key=lambda name: int(name[1:]))
 
 
 def _examples(file: Path) -> pl.DataFrame:

@@ -31,6 +31,8 @@ BEST = (
     ("macro_f1", "Highest validation macro F1", max),
     ("mase", "Lowest validation MASE", min),
     ("pinball", "Lowest validation pinball loss", min),
+    ("negative_elbo", "Lowest validation negative ELBO", min),
+    ("distance", "Lowest validation distance", min),
 )
 LOSS = ("loss", "Lowest validation loss", min)  # where no calibrated one was logged
 LAST = (("loss", "Validation loss"), ("accuracy", "Validation accuracy"))

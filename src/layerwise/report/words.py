@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -16,6 +17,8 @@ class Words:
         place: the head of a column that says where it lies.
         shown: what a card shows of it.
         networks: a stage of training is a network that competes with those of the other stages.
+        task: what the task is called, where its key does not say it.
+        makes: the model makes examples.
     """
 
     one: str
@@ -23,14 +26,19 @@ class Words:
     place: str
     shown: str
     networks: bool = True
+    task: str = ""
+    makes: bool = False
 
 
+COUNTS = ("active_units",)
 UNKNOWN = Words("example", "examples", "Where", "picture", networks=False)
 TASKS = {
     "image-classification": Words("image", "images", "File", "picture", networks=False),
     "text-classification": Words("text", "texts", "Where", "text"),
     "sequence-classification": Words("sequence", "sequences", "Where", "values"),
     "forecast": Words("series", "series", "Series", "values"),
+    "vae": Words("image", "images", "File", "picture", task="variational autoencoder", makes=True),
+    "gan": Words("image", "images", "File", "picture", task="generative adversarial network", makes=True),
 }
 
 
@@ -101,6 +109,28 @@ def figure(value: float | None) -> str:
     if size and (size < 0.001 or size >= 1e7):
         return f"{value:.2g}"
     return f"{value:,.{3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0}f}"
+
+
+def fine(value: float | None) -> str:
+    """As `figure`, and of what is below 0.1 three digits that tell, with at most five places.
+
+    Example:
+        >>> fine(0.00123), fine(0.000123), fine(243.21), fine(0.0)
+        ('0.00123', '0.00012', '243.2', '0.000')
+    """
+    if value is None or not 0 < abs(value) < 0.1 or abs(value) < 1e-5:
+        return figure(value)
+    return f"{value:.{min(5, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def writer(metric: str) -> Callable[[float | None], str]:
+    """How figures of a generator are written: counts as whole numbers, others by `fine`.
+
+    Example:
+        >>> writer("active_units")(16.0), writer("kid")(0.00134)
+        ('16', '0.00134')
+    """
+    return (lambda value: number(value, 0)) if metric in COUNTS else fine
 
 
 def percent(share: float) -> str:

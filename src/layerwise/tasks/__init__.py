@@ -9,36 +9,76 @@ from typing import Any
 from layerwise.errors import UsageError, nearest
 from layerwise.tasks import (
     demos,
+    forecast_explain,
     forecast_model,
     forecast_run,
+    gan_model,
+    gan_run,
+    image_explain,
     image_model,
     image_run,
+    sequence_explain,
     sequence_model,
     sequence_run,
+    text_explain,
     text_model,
     text_run,
+    vae_model,
+    vae_run,
 )
 from layerwise.tasks.job import TaskEntry
 
 TASKS: Mapping[str, TaskEntry] = MappingProxyType(
     {
         "image-classification": TaskEntry(
-            prepare=image_run.prepare, restore=image_model.restore, thumbnails=image_run.thumbnails
+            prepare=image_run.prepare,
+            restore=image_model.restore,
+            thumbnails=image_run.thumbnails,
+            explain=image_explain.explain,
+            explain_examples=image_explain.explain_examples,
         ),
         "text-classification": TaskEntry(
-            prepare=text_run.prepare, restore=text_model.restore, thumbnails=text_run.thumbnails
+            prepare=text_run.prepare,
+            restore=text_model.restore,
+            thumbnails=text_run.thumbnails,
+            explain=text_explain.explain,
+            explain_examples=text_explain.explain_examples,
         ),
         "sequence-classification": TaskEntry(
-            prepare=sequence_run.prepare, restore=sequence_model.restore, thumbnails=sequence_run.thumbnails
+            prepare=sequence_run.prepare,
+            restore=sequence_model.restore,
+            thumbnails=sequence_run.thumbnails,
+            explain=sequence_explain.explain,
+            explain_examples=sequence_explain.explain_examples,
         ),
         "forecast": TaskEntry(
-            prepare=forecast_run.prepare, restore=forecast_model.restore, thumbnails=forecast_run.thumbnails
+            prepare=forecast_run.prepare,
+            restore=forecast_model.restore,
+            thumbnails=forecast_run.thumbnails,
+            explain=forecast_explain.explain,
+            explain_examples=forecast_explain.explain_examples,
+        ),
+        "vae": TaskEntry(
+            prepare=vae_run.prepare,
+            restore=vae_model.restore,
+            thumbnails=vae_run.thumbnails,
+            makes=("sample", "reconstruct", "interpolate", "traverse"),
+        ),
+        "gan": TaskEntry(
+            prepare=gan_run.prepare, restore=gan_model.restore, thumbnails=gan_run.thumbnails, makes=("sample",)
         ),
     }
 )
 
 DEMOS: Mapping[str, Callable[[], tuple[Any, dict[str, Any]]]] = MappingProxyType(
-    {"digits": demos.digits, "text": demos.texts, "sequence": demos.sequences, "forecast": demos.series}
+    {
+        "digits": demos.digits,
+        "text": demos.texts,
+        "sequence": demos.sequences,
+        "forecast": demos.series,
+        "vae": lambda: demos.drawn("vae"),
+        "gan": lambda: demos.drawn("gan"),
+    }
 )
 
 

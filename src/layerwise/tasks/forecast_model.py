@@ -70,11 +70,23 @@ class ForecastModel:
         Raises:
             DataError: there are no series, or their steps are of another length than those the model learnt.
         """
-        parts = []
-        for each in _inputs(inputs):
-            source = self._source(each, {}, show)
-            parts.append(self._continued(source.panel, show))
-        return pl.concat(parts)
+        return pl.concat([self._continued(panel, show) for panel in self.panels(inputs, show)])
+
+    def panels(self, inputs: Any, show: Show) -> list[Panel]:
+        """The series of what `predict` takes: one panel a table."""
+        return [self._source(each, {}, show).panel for each in _inputs(inputs)]
+
+    def problems(self, panel: Panel) -> dict[str, str]:
+        """The series that cannot be continued, by name, each with its reason."""
+        least = min(self.look.least, self.look.window)
+        reasons = {
+            name: f"{len(values):,} steps; a forecast needs {least:,}"
+            for name, values in zip(panel.ids, panel.values, strict=True)
+            if len(values) < least
+        }
+        whole = panel.problems.filter(pl.col("row").is_null()).select("series", "reason").iter_rows()
+        kept = set(panel.ids)
+        return reasons | {name: reason for name, reason in whole if name is not None and name not in kept}
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other series: on their held-out part where they have one, else on the last steps of each.
@@ -143,13 +155,7 @@ class ForecastModel:
             )
         else:
             good = pl.DataFrame(schema=_SCHEMA)
-        kept = set(panel.ids)
-        short = sorted(set(range(len(panel))) - set(long.tolist()))
-        reasons = {
-            panel.ids[each]: f"{len(panel.values[each]):,} steps; a forecast needs {windows.least:,}" for each in short
-        }
-        whole = panel.problems.filter(pl.col("row").is_null()).select("series", "reason").iter_rows()
-        reasons |= {name: reason for name, reason in whole if name is not None and name not in kept}
+        reasons = self.problems(panel)
         bad = pl.DataFrame(
             {"series": list(reasons), "problem": list(reasons.values())},
             schema={"series": pl.String, "problem": pl.String},

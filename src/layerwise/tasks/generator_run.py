@@ -2,116 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, Protocol, TypeVar
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from layerwise.config import Section, merge
+from layerwise.config import Section
+from layerwise.console import Show
 from layerwise.device import Device, mix
-from layerwise.errors import RecipeError, UsageError, nearest
-from layerwise.models.by_task import TASK_MODELS, find_row
+from layerwise.engine.finder import unchanged
+from layerwise.engine.loop import Task
+from layerwise.errors import UsageError, nearest
 from layerwise.report.grids import grid_png
 from layerwise.tasks.generator_data import GeneratorData
-from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import Candidate, RunRecipe
+from layerwise.tasks.probe import USABLE, Parted, epoch_seconds
+from layerwise.tasks.sequence_budget import Staged, shared_out
 
-GRID: Final = 64  # samples of a picture, eight a row
-_EPOCHS, _RATE = 30, 1e-3  # of a network of the user's own
-_TURNS: Final = 8  # columns of the pictures of samples
+END: Final = 0.25  # of a budget, for the feature network, the figures and the files of the end
+GRID: Final = 64  # samples of a picture
+_COLUMNS: Final = 8
+_PROBES = 4
 
 
-class Stop(Section):
-    """When a network's training ends before its time."""
+S = TypeVar("S", bound=Staged)
 
-    patience: int = pydantic.Field(0, ge=0)  # epochs without a better validation; 0 is never
+
+class Trains(Task, Protocol):
+    """A task whose networks compete, a stage each."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The one that trains."""
 
 
 class SampleRecipe(Section):
     """How samples are drawn: the same values give the same samples, and the first of many are those of few."""
 
     seed: int = pydantic.Field(0, ge=0)
-    label: str | None = None  # of a conditional model: the class of all; None draws classes as often as in training
+    label: str | None = None  # of a conditional model: the class of all; None takes all in turn
     # Of a variational autoencoder: normal is N(0, I), mixture the Gaussian mixture on the encoded training images, and
     # auto what came closer to the validation images. A GAN draws from N(0, I).
     sampler: Literal["auto", "normal", "mixture"] = "auto"
     truncation: float = pydantic.Field(1.0, gt=0.0, le=2.0)  # scale of the latents: below 1 is likelier and less varied
 
 
-# Recipes and stages
+# Stages
 
 
-def laid_out(
-    asked: RunRecipe, written: tuple[Candidate, ...], values: Mapping[str, Any], *, custom: bool
-) -> tuple[dict[str, Any], tuple[Candidate, ...]]:
-    """What suits the first network with the user's values laid over it, and the stages.
+def with_rival(stages: tuple[S, ...], rival: S, epoch_flops: Callable[[S], float]) -> tuple[S, ...]:
+    """The rival behind the first stage, for as many epochs as cost about the same; nothing where it is there.
 
     Args:
-        asked: the user's values as a recipe of the task.
-        written: its stages.
-        values: the user's part.
-        custom: whether the network is the user's own.
-
-    Raises:
-        RecipeError: stages are written out beside epochs, or have one name twice. UsageError: an unknown network.
-    """
-    if written and asked.epochs:
-        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
-    named = CUSTOM if custom else next(iter(TASK_MODELS[asked.task])) if asked.model == "auto" else asked.model
-    names = tuple(stage.name for stage in written) or (named,)
-    if len(set(names)) < len(names):
-        raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="networks that differ")
-    own = own_recipe(asked.task, names[0])
-    rate = dict(values.get("optimizer", {})).get("learning_rate", learning_rate(asked.task, names[0]))
-    epochs = asked.epochs or int(own.get("epochs", _EPOCHS))
-    return (
-        {**merge(own, values), "model": names[0], "epochs": None},
-        written or (Candidate(name=named, epochs=epochs, learning_rate=rate),),
-    )
-
-
-def own_recipe(task: str, name: str) -> dict[str, Any]:
-    """The values that suit a network of the table; none for the user's own."""
-    return {} if name == CUSTOM else dict(find_row(task, name).recipe)
-
-
-def learning_rate(task: str, name: str) -> float:
-    """The highest rate that suits a network.
-
-    Example:
-        >>> learning_rate("vae", CUSTOM)
-        0.001
-    """
-    return float(dict(own_recipe(task, name).get("optimizer", {})).get("learning_rate", _RATE))
-
-
-def rival_of(task: str, name: str) -> str:
-    """The network that one is compared with: the tutorial's, and of that the other.
-
-    Example:
-        >>> rival_of("vae", "vae"), rival_of("vae", "vae-tutorial")
-        ('vae-tutorial', 'vae')
-    """
-    return task if name == f"{task}-tutorial" else f"{task}-tutorial"
-
-
-def with_rival(task: str, stages: tuple[Candidate, ...], flops: Callable[[str], int]) -> tuple[Candidate, ...]:
-    """The rival behind the first network, for as many epochs as cost about the same; nothing where it is there.
-
-    Args:
-        task: vae or gan.
         stages: the first is the network to compare.
-        flops: operations of one training step of a network, by its name; see `step_flops`.
+        rival: the tutorial's network, or another where that one is compared; its epochs do not matter.
+        epoch_flops: operations of an epoch of a stage; see `step_flops`.
     """
-    first, name = stages[0], rival_of(task, stages[0].name)
-    if any(stage.name == name for stage in stages):
+    if any(stage.name == rival.name for stage in stages):
         return stages
-    epochs = max(1, round(first.epochs * flops(first.name) / max(1, flops(name))))
-    return (first, Candidate(name=name, epochs=epochs, learning_rate=learning_rate(task, name)), *stages[1:])
+    first = stages[0]
+    epochs = max(1, round(first.epochs * epoch_flops(first) / epoch_flops(rival)))
+    return (first, rival.model_copy(update={"epochs": epochs}), *stages[1:])
 
 
 def step_flops(step: Callable[[], object]) -> int:
@@ -127,14 +83,46 @@ def step_flops(step: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def overview(found: GeneratorData, stages: Sequence[Candidate], device: Device) -> str:
+def within_budget(
+    stages: tuple[S, ...],
+    task: Trains,
+    enter: Callable[[S, Show, bool], Parted],
+    *,
+    budget: float,
+    left: float,
+    show: Show,
+) -> tuple[S, ...]:
+    """The stages with as many of their epochs as there is time for, the same time for each.
+
+    Args:
+        stages: in the order in which they are given up, last first.
+        task: holds their networks, which are as before when this returns.
+        enter: of the job.
+        budget: of the run, in seconds.
+        left: of it, in seconds.
+        show: what is given up is printed there.
+
+    Raises:
+        UsageError: there is not time for one epoch.
+    """
+    began, costs = time.monotonic(), {}
+    for stage in stages:
+        batches = enter(stage, show, False)
+        with unchanged(task.network):
+            costs[stage.name] = epoch_seconds(task, batches, probes=_PROBES)
+    usable = USABLE * (left - END * budget - (time.monotonic() - began))
+    return shared_out(stages, costs, usable, budget=budget, show=show)
+
+
+def overview(found: GeneratorData, stages: Sequence[Staged], device: Device) -> str:
     """A line for people on what a run is of."""
     train, valid, held = (f"{len(found.ids(part)):,}" for part in ("train", "valid", "test"))
     classes = f", told of {found.told} classes" if found.conditional else ""
     networks = " and ".join(stage.name for stage in stages)
     return (
-        f"{found.examples.height:,} images of {found.side}x{found.side}x{found.channels}: {train} train, {valid} choose "
-        f"the epoch, {held} ({found.held_out}) are reported on. Network {networks}{classes}, on {device.name}."
+        f"{found.examples.height:,} images of {found.side}x{found.side}x{found.channels}: {train} train, "
+        f"{valid} choose the epoch, {held} ({found.held_out}) are reported on. Network {networks}{classes}, "
+        f"on {device.name}."
     )
 
 
@@ -170,40 +158,31 @@ def drawn_classes(seed: int, count: int, shares: Sequence[float]) -> NDArray[np.
     return np.searchsorted(bounds, uniforms(mix(seed, 1), count, 1)[:, 0], side="right").astype(np.int64)
 
 
-def wanted_classes(recipe: SampleRecipe, count: int, classes: Sequence[str], shares: Sequence[float]) -> np.ndarray:
-    """(count,) class numbers of samples; -1 where the model is told of no classes.
+def in_turns(count: int, classes: int) -> NDArray[np.int64]:
+    """(count,) class numbers, one after another; -1 where the model is told of no classes.
 
-    Args:
-        recipe: names a class, or none.
-        count: of samples.
-        classes: that the model is told of.
-        shares: of each class in training.
+    Example:
+        >>> in_turns(4, 3).tolist(), in_turns(2, 0).tolist()
+        ([0, 1, 2, 0], [-1, -1])
+    """
+    return np.arange(count, dtype=np.int64) % classes if classes else np.full(count, -1, np.int64)
+
+
+def wanted_classes(label: str | None, count: int, classes: Sequence[str]) -> NDArray[np.int64]:
+    """(count,) class numbers of samples: the one that is named, or all in turn; -1 where the model is told of none.
 
     Raises:
         UsageError: a class is named that the model is not told of.
     """
-    if recipe.label is None:
-        return drawn_classes(recipe.seed, count, shares) if len(classes) else np.full(count, -1, np.int64)
-    if recipe.label not in classes:
+    if label is None:
+        return in_turns(count, len(classes))
+    if label not in classes:
+        others = f"the classes {', '.join(classes[:10])}" if classes else "no classes"
         raise UsageError(
-            f'A sample of "{recipe.label}" was asked for, and the model is told of '
-            f"{'no classes' if not len(classes) else 'others'}.",
-            fix=nearest(recipe.label, classes) if len(classes) else "Train it with conditional=true.",
+            f'Samples of "{label}" were asked for, and this model was told of {others}.',
+            fix=nearest(label, classes) if classes else "Train one with conditional=true.",
         )
-    return np.full(count, list(classes).index(recipe.label), np.int64)
-
-
-def in_turns(count: int, classes: int) -> NDArray[np.int64]:
-    """(count,) class numbers of a picture, a column a class while there are columns; -1 where there are no classes.
-
-    Example:
-        >>> in_turns(10, 3).tolist(), in_turns(2, 0).tolist()
-        ([0, 1, 2, 0, 1, 2, 0, 1, 0, 1], [-1, -1])
-    """
-    if not classes:
-        return np.full(count, -1, np.int64)
-    places = np.arange(count)
-    return places % _TURNS % classes if classes <= _TURNS else places % classes
+    return np.full(count, list(classes).index(label), np.int64)
 
 
 # Files
@@ -211,15 +190,15 @@ def in_turns(count: int, classes: int) -> NDArray[np.int64]:
 
 def snapshot_files(epochs_done: int, samples: np.ndarray) -> dict[str, bytes]:
     """The picture of an epoch: (n, H, W, C) uint8 samples, always of the same noise; epochs count from 1."""
-    return {f"samples/epoch-{epochs_done:04}.png": grid_png(samples, _TURNS)}
+    return {f"samples/epoch-{epochs_done:04}.png": grid_png(samples, _COLUMNS)}
 
 
 def samples_file(samples: np.ndarray) -> dict[str, bytes]:
     """The picture of the samples that a run ends with, eight a row."""
-    return {"pictures/samples.png": grid_png(samples[:GRID], _TURNS)}
+    return {"pictures/samples.png": grid_png(samples[:GRID], _COLUMNS)}
 
 
 def pairs_file(samples: np.ndarray, nearest_images: np.ndarray) -> dict[str, bytes]:
     """Samples, each with its nearest training image to its right: (n, H, W, C) twice, four pairs a row."""
     both = np.stack([samples, nearest_images], axis=1)  # (n, 2, H, W, C)
-    return {"pictures/nearest.png": grid_png(both.reshape(-1, *samples.shape[1:]), _TURNS)}
+    return {"pictures/nearest.png": grid_png(both.reshape(-1, *samples.shape[1:]), _COLUMNS)}

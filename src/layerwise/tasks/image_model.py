@@ -30,7 +30,7 @@ from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
-from layerwise.tasks.loaded import figures, reported, without_answers
+from layerwise.tasks.loaded import figures, reported, with_sure, without_answers
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -83,7 +83,7 @@ class ImageModel:
                 advance(len(chunk))
         probabilities = np.concatenate(parts)
         table = prediction_table(self.card.classes, [name for name, _ in found], probabilities)
-        return without_answers(table, [problems.get(row) for row in range(len(found))], ("path",))
+        return without_answers(with_sure(table, self.card), [problems.get(row) for row in range(len(found))], ("path",))
 
     def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
         """(B, H, W, C) uint8 pixels, as preprocessed -> (B, classes) probabilities."""

@@ -77,7 +77,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         missing=lacking,
         disk=room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
         setup=time.monotonic() - began,
-        finish=rates.whole * len(ids_of(found.examples, "test")),
+        finish=rates.whole * sum(len(ids_of(found.examples, part)) for part in ("valid", "test")),
     )
     decided = plan.decide(facts, amounts)
     if left is not None and not recipe.stages:

@@ -32,6 +32,7 @@ from layerwise.tasks.image_model import TASK, prediction_table
 from layerwise.tasks.image_plan import freeze
 from layerwise.tasks.image_stage import begin
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
@@ -182,7 +183,9 @@ def _finish(
 ) -> Outcome:
     began = time.monotonic()
     rows = ids_of(found.examples, "test")
-    probabilities, targets = task.predict(found.batches(device).part("test"), kept["temperature"])
+    batches = found.batches(device)
+    probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
+    valid = task.predict(batches.part("valid"), kept["temperature"])
     seconds = {**seconds, "test": time.monotonic() - began}
     metrics = summarize(
         task=TASK,
@@ -200,7 +203,9 @@ def _finish(
         metrics["search"] = [trial.model_dump() for trial in tried]
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
-    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), _card(found, device, kept["temperature"]))
+    card = _card(found, device, kept["temperature"])
+    outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
+    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
 
 
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
@@ -214,7 +219,7 @@ def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[i
     if recipe.data_path is None:
         return lambda row: None
     try:
-        source = find_images(recipe.data_path, image=recipe.data.image, label=recipe.data.label)
+        source = find_images(recipe.data_path, image=recipe.data.image, label=recipe.data.label, labelled=False)
     except DataError:
         return lambda row: None
     places = {path: place for place, path in enumerate(source.table["path"].to_list())}

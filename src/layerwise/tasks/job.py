@@ -15,6 +15,7 @@ from layerwise.console import Show
 from layerwise.engine.loop import Batches, Task
 from layerwise.errors import DataError, UsageError
 from layerwise.store.model_file import ModelCard
+from layerwise.tasks.explanation import Explained, ExplainRecipe, Explanation
 
 
 class StagedTask(Task, Protocol):
@@ -144,9 +145,15 @@ class TaskEntry:
         restore: (card, tensors, network or none, device name) -> model.
         thumbnails: (recipe of a run, its examples) -> what the report draws of an example, by its number.
         makes: what of a `Maker` its models can do, by name.
+        explain: (model of this task, inputs as its `predict` takes them, what was chosen, show) -> why each was
+            answered as it was; None where no method is known.
+        explain_examples: (model of this task, examples by number) -> the same for a report. An image is its pixels as
+            the model's preprocessing makes them, a sequence its values (T, C), a series its history (T,).
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
     restore: Callable[[ModelCard, Mapping[str, torch.Tensor], torch.nn.Module | None, str], Model]
     thumbnails: Callable[[Mapping[str, Any], pl.DataFrame], Callable[[int], np.ndarray | None]]
     makes: tuple[str, ...] = ()
+    explain: Callable[[Any, Any, ExplainRecipe, Show], Explained] | None = None
+    explain_examples: Callable[[Any, Mapping[int, Any]], dict[int, Explanation]] | None = None

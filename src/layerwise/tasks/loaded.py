@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 from torch import nn
 
 from layerwise.errors import DataError
-from layerwise.metrics.summary import summarize
+from layerwise.metrics.reliability import abstain_threshold, answered
+from layerwise.metrics.summary import further, summarize
 from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.job import Outcome
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 
 
@@ -60,9 +63,40 @@ def reported(table: pl.DataFrame, targets: np.ndarray, held_out: str, what: str)
     return part, rows
 
 
+Answers = tuple[np.ndarray, np.ndarray]  # probabilities (n, classes) and targets (n,)
+
+
+def judged(outcome: Outcome, reported: Answers, valid: Answers | None, abstain: float | None) -> Outcome:
+    """A classifier's outcome with calibration, thresholds and, of two classes, curves.
+
+    Args:
+        outcome: its card holds temperature, classes and their counts.
+        reported: answers of the reported part, at the temperature.
+        valid: of the validation part, on which thresholds are chosen; none where nothing validated.
+        abstain: the share of errors that a user wants at most among sure answers; none for all being sure.
+    """
+    card = outcome.card
+    found = further(*reported, card.temperature, valid, card.classes, card.train_counts)
+    if abstain is not None:
+        threshold = None if valid is None else abstain_threshold(*valid, abstain)
+        # Where no threshold is known to keep the wish, nothing below certainty is called sure.
+        card = card.model_copy(update={"threshold": 1.0 if threshold is None else threshold})
+        kept = None if threshold is None else answered(*reported, threshold)
+        found["calibration"]["asked"] = {"wanted": abstain, "threshold": threshold, **(kept or {})}
+    return replace(outcome, metrics=outcome.metrics | found, card=card)
+
+
+def with_sure(table: pl.DataFrame, card: ModelCard) -> pl.DataFrame:
+    """Predictions with the column `sure`, where the model was trained to abstain."""
+    if not card.threshold:
+        return table
+    sure = pl.Series("sure", table["probability"] >= card.threshold)
+    return table.insert_column(table.get_column_index("probability") + 1, sure)
+
+
 def figures(card: ModelCard, part: str, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     """`metrics.json` of other data: (n, classes) and (n,); the baseline is the training's most frequent class."""
-    return summarize(
+    found = summarize(
         task=card.task,
         split=part,
         probabilities=probabilities,
@@ -71,6 +105,7 @@ def figures(card: ModelCard, part: str, probabilities: np.ndarray, targets: np.n
         classes=card.classes,
         seconds={},
     )
+    return found | further(probabilities, targets, card.temperature, None, card.classes, card.train_counts)
 
 
 def without_answers(table: pl.DataFrame, problems: Sequence[str | None], given: Sequence[str]) -> pl.DataFrame:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
-from layerwise.data.ragged import SequenceBatches
-from layerwise.engine.loop import Task
+import numpy as np
+
+from layerwise.engine.loop import Batches, Task
 
 FINISH = 0.1  # of a budget, for the reported part, the baselines and the files
 USABLE = 0.8  # of what then is left: steps are not all as fast as those measured
 
 
-def epoch_seconds(task: Task, batches: SequenceBatches, *, probes: int) -> float:
+class Parted(Batches, Protocol):
+    """Batches that say which examples they are of."""
+
+    @property
+    def parts(self) -> Mapping[str, np.ndarray]:
+        """Ids of the examples of "train", "valid" and "test"."""
+
+
+def epoch_seconds(task: Task, batches: Parted, *, probes: int) -> float:
     """Seconds of an epoch and its validation; the first step, in which buffers are made, is left out.
 
     Args:

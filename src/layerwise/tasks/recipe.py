@@ -114,6 +114,8 @@ class ImageRecipe(RunRecipe):
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     find_rate: bool = False  # search each stage's learning rate by a range test
+    # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
+    abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
     thaw: ThawRecipe = ThawRecipe()
     frozen: FrozenRecipe = FrozenRecipe()
     search: SearchRecipe = SearchRecipe()

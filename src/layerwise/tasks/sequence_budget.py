@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 from layerwise.console import Show
 from layerwise.data.ragged import SequenceBatches
@@ -15,6 +16,24 @@ from layerwise.tasks.run_recipe import Candidate
 
 _PROBES = 4
 _WORTH = 5  # epochs, with fewer of which a network that competes is left out
+
+
+class Staged(Protocol):
+    """A stage whose epochs can be changed."""
+
+    @property
+    def name(self) -> str:
+        """Of its network."""
+
+    @property
+    def epochs(self) -> int:
+        """At most."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self:
+        """The same with other values."""
+
+
+S = TypeVar("S", bound=Staged)
 
 
 def within_budget(
@@ -42,6 +61,13 @@ def within_budget(
     began = time.monotonic()
     costs = {candidate.name: _epoch_seconds(candidate, task, batches) for candidate in candidates}
     usable = USABLE * (left - FINISH * budget - (time.monotonic() - began))
+    return shared_out(candidates, costs, usable, budget=budget, show=show)
+
+
+def shared_out(
+    candidates: Sequence[S], costs: Mapping[str, float], usable: float, *, budget: float, show: Show
+) -> tuple[S, ...]:
+    """As `within_budget`, of what an epoch of each network costs and of what can be spent on all, in seconds."""
     kept = list(candidates)
     while len(kept) > 1 and any(_reach(each, costs, usable / len(kept)) < min(_WORTH, each.epochs) for each in kept):
         show.say(f"Given up for the budget: {kept.pop().name}.")
@@ -60,7 +86,7 @@ def within_budget(
     return tuple(found)
 
 
-def _reach(candidate: Candidate, costs: dict[str, float], seconds: float) -> int:
+def _reach(candidate: Staged, costs: Mapping[str, float], seconds: float) -> int:
     return min(candidate.epochs, int(seconds / costs[candidate.name]))
 
 

@@ -19,7 +19,7 @@ from layerwise.data.rows import printable
 from layerwise.data.sequence_rows import SequenceRows
 from layerwise.data.sequence_scale import Flag, SequencePreprocess
 from layerwise.data.sequence_tables import Columns as TableColumns
-from layerwise.data.sequences import is_table, judge, read_rows
+from layerwise.data.sequences import SequenceSource, is_table, judge, read_rows
 from layerwise.device import Device, pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, StoreError, UsageError
@@ -28,7 +28,7 @@ from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_data import targets_of
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
-from layerwise.tasks.loaded import figures, network_of, reported, without_answers
+from layerwise.tasks.loaded import figures, network_of, reported, with_sure, without_answers
 from layerwise.tasks.sequence_data import unread
 from layerwise.tasks.sequence_recipe import TASK
 
@@ -63,12 +63,16 @@ class SequenceModel:
 
         A series that cannot be used has its problem in the last column, and no answer.
         """
-        source = judge(_inputs(inputs, self.preprocess.columns), channels=self.channels)
+        source = self.find(inputs)
         with show.bar("predicting", len(source)) as advance:
             probabilities, _ = self._probabilities(source.sequences, np.arange(len(source)), None)
             advance(len(source))
         table = prediction_table(self.card.classes, source.table["path"].to_list(), probabilities)
-        return without_answers(table, source.table["problem"].to_list(), ("path",))
+        return without_answers(with_sure(table, self.card), source.table["problem"].to_list(), ("path",))
+
+    def find(self, inputs: Any) -> SequenceSource:
+        """The series of what `predict` takes, each with its problem."""
+        return judge(_inputs(inputs, self.preprocess.columns), channels=self.channels)
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.

@@ -47,6 +47,8 @@ class SequenceRecipe(RunRecipe):
     task: Literal["sequence-classification"] = TASK
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     class_weights: bool = False  # rare classes weigh as much as frequent ones
+    # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
+    abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
     data: SequenceDataRecipe = SequenceDataRecipe()
     split: SplitRecipe = SplitRecipe()
     stop: SequenceStop = SequenceStop(patience=0)  # a rate that falls to 0 ends best

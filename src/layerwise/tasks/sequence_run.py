@@ -24,6 +24,7 @@ from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification, class_weights
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate
@@ -171,7 +172,9 @@ def _finish(
     rows = found.ids("test")
     # Of examples that were trained on, a temperature would only say that they are known by heart.
     temperature = kept["temperature"] if found.validates else 1.0
-    probabilities, targets = task.predict(found.batches(device).part("test"), temperature)
+    batches = found.batches(device)
+    probabilities, targets = task.predict(batches.part("test"), temperature)
+    valid = task.predict(batches.part("valid"), temperature) if found.validates else None
     tested = time.monotonic()
     others = rivals(found.sequences, found.targets, found.ids("train"), rows, len(found.classes))
     metrics = summarize(
@@ -187,4 +190,5 @@ def _finish(
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
     card = _card(found, task, device, temperature)
-    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
+    outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
+    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)

@@ -25,7 +25,7 @@ from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_model
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
-from layerwise.tasks.loaded import figures, network_of, reported, without_answers
+from layerwise.tasks.loaded import figures, network_of, reported, with_sure, without_answers
 from layerwise.tasks.text_recipe import TASK
 
 _TXT = ".txt"
@@ -81,7 +81,7 @@ class TextModel:
             probabilities, _ = self._probabilities(found.texts, np.arange(count), np.full(count, -1))
             advance(count)
         table = prediction_table(self.card.classes, found.names, found.texts, probabilities)
-        return without_answers(table, found.problems, ("path", "text"))
+        return without_answers(with_sure(table, self.card), found.problems, ("path", "text"))
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.

@@ -61,6 +61,8 @@ class TextRecipe(RunRecipe):
     max_length: int | None = pydantic.Field(None, ge=1, le=16_384)  # None: what 95 of 100 training texts do not exceed
     class_weights: bool = False  # weigh classes by how rare they are
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+    # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
+    abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
     pretrain: bool = False  # begin a recurrent network as a language model of the training texts
     # Never by default: stages are short, and a network is not to be given up because another one was better so far. Of
     # many epochs of several networks the highest accuracy is luck; the loss tells them apart more surely.

@@ -26,6 +26,7 @@ from layerwise.tasks import text_baseline, text_data
 from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification, class_weights
 from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.text_budget import within
@@ -251,7 +252,9 @@ def _finish(
         )
     began = time.monotonic()
     rows = found.parts["test"]
-    probabilities, targets = task.predict(found.batches(device).part("test"), kept["temperature"])
+    batches = found.batches(device)
+    probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
+    valid = task.predict(batches.part("valid"), kept["temperature"])
     metrics = summarize(
         task=TASK,
         split=found.held_out,
@@ -265,4 +268,5 @@ def _finish(
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, found.part_texts("test"), probabilities, targets)
     card = _card(found, task, device, kept["temperature"])
-    return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
+    outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
+    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
