@@ -20,7 +20,7 @@ def main() -> None:
     found = load_digits()
     images = np.round(found.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), from 0..16
 
-    vae = ImageVAE("vae-tutorial", epochs=15, seed=1).fit(images)
+    vae = ImageVAE(epochs=10, seed=1).fit(images)
     print(vae.metrics_["verdict"])
     print(sheet(vae.sample(8, seed=1)))
 

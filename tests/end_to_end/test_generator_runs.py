@@ -24,11 +24,16 @@ SMALL: dict[str, Any] = {
     "batch_size": 16,
     "save_seconds": 0.0,  # a checkpoint after each step
     "device": "cpu",
-    "judge": {"network": "small", "samples": 60, "epoch_samples": 60},
+    "judge": {"network": "small", "samples": 60, "epoch_samples": 60, "steps": 3},
 }
 TASKS = {
     "vae": {**SMALL, "task": "vae", "stages": [{"name": "vae-tutorial", "epochs": 2, "learning_rate": 1e-3}]},
-    "gan": {**SMALL, "task": "gan", "stages": [{"name": "gan-tutorial", "epochs": 2, "learning_rate": 1e-3}]},
+    "gan": {
+        **SMALL,
+        "task": "gan",
+        "epoch_steps": 6,
+        "stages": [{"name": "gan-tutorial", "epochs": 2, "learning_rate": 1e-3}],
+    },
 }
 SAMPLES = {"vae": "pictures/reconstructions.png", "gan": "pictures/nearest.png"}
 

@@ -17,6 +17,7 @@ from layerwise.models import MODELS
 from layerwise.models.by_task import TASK_MODELS
 from layerwise.tasks.forecast_recipe import ForecastRecipe, ForecastStage
 from layerwise.tasks.gan_recipe import GanRecipe, GanStage
+from layerwise.tasks.generator_run import SampleRecipe
 from layerwise.tasks.recipe import ImageRecipe, Stage
 from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.sequence_recipe import SequenceRecipe
@@ -83,14 +84,14 @@ def fault(words: list[str]) -> str | None:
         context = commands[words[1]].make_context(words[1], words[2:])
         task = context.params.get("task") or "image-classification"
         given, faults = parse_sets(context.params.get("set_") or []), []
-        for recipe in RECIPES.values():  # which it is, the data would say
+        for recipe in [SampleRecipe] if words[1] == "sample" else RECIPES.values():  # which it is, the data would say
             try:
                 build(recipe, given)
                 break
             except RecipeError as error:
                 faults.append(str(error))
         else:
-            return faults[list(RECIPES).index(task)]
+            return faults[list(RECIPES).index(task) if len(faults) > 1 else 0]
         if context.params.get("model", "auto") not in NETWORKS:
             return f"no network {context.params['model']}"
     except Exception as error:
@@ -114,6 +115,7 @@ def test_planted_faults_are_found() -> None:
         "train photos --modle x",
         "train photos --set augment.flp=true",
         "train p --model vg16",
+        "sample runs/p --set lable=cat",
     ):
         assert fault(["layerwise", *line.split()])
     assert fault(["layerwise", "train", "photos", "--set", "augment.flip=true"]) is None

@@ -14,7 +14,20 @@ from typing import Annotated
 import typer
 
 import layerwise
-from layerwise.cli import compare, demo, evaluate, explain, inspect, models, predict, report, resume, sample, screen, train
+from layerwise.cli import (
+    compare,
+    demo,
+    evaluate,
+    explain,
+    inspect,
+    models,
+    predict,
+    report,
+    resume,
+    sample,
+    screen,
+    train,
+)
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(

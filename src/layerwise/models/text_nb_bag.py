@@ -99,8 +99,8 @@ class TextNbBag(nn.Module):
 
     def _parts(self, ids: Tensor) -> Tensor:
         """(N,) -> (N, C): ratio * weight, divided by how often the word or pair is there."""
-        times = (ids[:, None] == ids).sum(1, keepdim=True)  # (N, 1)
-        return self.weight[ids] * self.ratio[ids] / times
+        times = torch.bincount(ids)[ids]  # (N,)
+        return self.weight[ids] * self.ratio[ids] / times[:, None]
 
     def _features(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers of words and pairs, (B, N) ascending, and which of them count: the first of equals, (B, N) bool."""

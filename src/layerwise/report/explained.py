@@ -193,11 +193,12 @@ def trace_svg(
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # the viewer has more letters
         drawing = Figure(figsize=(_WIDTH, 0.7 + _ROW * len(channels)), layout="constrained", facecolor="white")
         rows = drawing.subplots(2 * len(channels), 1, sharex=True, height_ratios=[3, 1] * len(channels), squeeze=False)
-        most = float(np.abs(weights).max()) or 1.0
+        pieces = _pieces(weights)  # (P, C)
+        most = float(np.abs(pieces).max()) or 1.0
         for place, channel in enumerate(channels.tolist()):
             upper, lower = rows[2 * place, 0], rows[2 * place + 1, 0]
-            _strip(upper, values[:, channel], weights[:, channel], every, most)
-            _bars(lower, weights[:, channel], every, most)
+            _strip(upper, values[:, channel], pieces[:, channel], every, most)
+            _bars(lower, pieces[:, channel], every * len(values), most)
             if weights.shape[1] > 1:
                 upper.set_ylabel(f"channel {channel + 1}", color=SOFT)
         if ahead is not None:
@@ -205,22 +206,22 @@ def trace_svg(
             rows[0, 0].plot(across, ahead, color=INK, linewidth=1.4, linestyle=(0, (4, 2)), marker="o", markersize=2)
             rows[0, 0].axvline(len(values), color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)))
             rows[0, 0].set_xlim(0, len(values) + len(ahead))
-        head = cut(visible(title), 90) + (f" ({len(channels)} of {weights.shape[1]} channels)" if len(channels) < weights.shape[1] else "")
+        some = f" ({len(channels)} of {weights.shape[1]} channels)" if len(channels) < weights.shape[1] else ""
+        head = cut(visible(title), 90) + some
         drawing.suptitle(head, x=0.01, ha="left", fontsize=10, color=INK)
-        rows[-1, 0].set_xlabel("step; bars: weight, up for it, down against it", color=SOFT)
+        meaning = "up for it, down against it" if ahead is None else "up raises the forecast, down lowers it"
+        rows[-1, 0].set_xlabel(f"step; bars: weight, {meaning}", color=SOFT)
         buffer = io.BytesIO()
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Title": _words(head, values, weights)})
     return buffer.getvalue()
 
 
-def _strip(axes: Axes, values: NDArray[np.float64], weights: NDArray[np.float64], every: int, most: float) -> None:
+def _strip(axes: Axes, values: NDArray[np.float64], pieces: NDArray[np.float64], every: int, most: float) -> None:
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     room = 0.06 * (high - low) or 0.5 * max(1.0, abs(high))
-    pieces = _pieces(weights)
-    largest = max(most, float(np.abs(pieces).max()))
     axes.imshow(
-        pieces[None], cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest", alpha=0.75,
+        pieces[None], cmap="PuOr", vmin=-1.6 * most, vmax=1.6 * most, aspect="auto", interpolation="nearest", alpha=0.75,
         extent=(0, every * len(values), low - room, high + room),
     )  # fmt: skip
     steps = every * (np.arange(len(values)) + 0.5)
@@ -230,25 +231,23 @@ def _strip(axes: Axes, values: NDArray[np.float64], weights: NDArray[np.float64]
     _quiet(axes)
 
 
-def _bars(axes: Axes, weights: NDArray[np.float64], every: int, most: float) -> None:
-    pieces = _pieces(weights)
-    largest = max(most, float(np.abs(pieces).max()))
-    edges = every * np.linspace(0, len(weights), len(pieces) + 1)
+def _bars(axes: Axes, pieces: NDArray[np.float64], steps: int, most: float) -> None:
+    edges = np.linspace(0, steps, len(pieces) + 1)
     axes.stairs(np.maximum(pieces, 0), edges, fill=True, color=FOR)
     axes.stairs(np.minimum(pieces, 0), edges, fill=True, color=AGAINST)
     axes.axhline(0, color=SOFT, linewidth=0.6)
-    axes.set_ylim(-1.08 * largest, 1.08 * largest)
-    axes.set_xlim(0, every * len(weights))
+    axes.set_ylim(-1.08 * most, 1.08 * most)
+    axes.set_xlim(0, steps)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
     _quiet(axes)
 
 
 def _pieces(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T,) -> at most 240 sums of neighbours."""
+    """(T, C) -> at most 240 sums of neighbours, (P, C)."""
     if len(weights) <= _STRIPS:
         return weights
-    return np.array([piece.sum() for piece in np.array_split(weights, _STRIPS)])
+    return np.stack([piece.sum(0) for piece in np.array_split(weights, _STRIPS)])
 
 
 def _quiet(axes: Axes) -> None:

@@ -62,6 +62,7 @@ class JudgeRecipe(Section):
     network: Literal["auto", "efficientnet_lite0", "small"] = "auto"
     samples: int = pydantic.Field(2000, ge=50, le=20_000)  # images on either side of a distance; fewer where test is
     epoch_samples: int = pydantic.Field(1000, ge=50, le=20_000)  # the same after each epoch
+    steps: int = pydantic.Field(200, ge=1)  # that the small network is trained for
     like: str | None = None  # a run folder whose feature network is taken
 
 
@@ -194,7 +195,7 @@ def feature_network(found: GeneratorData, recipe: JudgeRecipe, device: Device, s
         network = read_judge(Path(recipe.like), device)
         network.check((found.side, found.side, found.channels))
     else:
-        network = _fitted(found, settled(recipe).network == PRETRAINED, device, show)
+        network = _fitted(found, settled(recipe), device, show)
     checked, where = network.facts.accuracy, " of that run" if recipe.like else ""
     said = "" if checked is None else f" It names {checked:.0%} of the validation images{where} right."
     show.say(f"Samples are judged by a {network.name}.{said}")
@@ -259,11 +260,15 @@ def drawn(ids: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     return np.random.Generator(np.random.Philox(seed)).permutation(ids)[:count]
 
 
-def _fitted(found: GeneratorData, pretrained: bool, device: Device, show: Show) -> FeatureNetwork:
-    train = found.ids("train")
+def _fitted(found: GeneratorData, recipe: JudgeRecipe, device: Device, show: Show) -> FeatureNetwork:
+    train, pretrained = found.ids("train"), recipe.network == PRETRAINED
     ids = drawn(train, _FITTED, 0)
     classes = _classes(found, ids)
-    body = pretrained_body(inputs_for(found.side), device.place) if pretrained else _small(found, classes, device, show)
+    body = (
+        pretrained_body(inputs_for(found.side), device.place)
+        if pretrained
+        else _small(found, classes, recipe.steps, device, show)
+    )
     parts = []
     with show.bar("features of training images", len(ids)) as advance:
         for start in range(0, len(ids), _READ):
@@ -288,10 +293,12 @@ def _fitted(found: GeneratorData, pretrained: bool, device: Device, show: Show) 
     return FeatureNetwork(body, fitted, facts.model_copy(update={"accuracy": accuracy}))
 
 
-def _small(found: GeneratorData, classes: tuple[str, ...], device: Device, show: Show) -> Body:
+def _small(found: GeneratorData, classes: tuple[str, ...], steps: int, device: Device, show: Show) -> Body:
     train = found.ids("train")
     targets = found.targets[train] if classes else None
-    network = trained(lambda rows: found.pixels(train[rows]), targets, (found.side, found.channels), len(train), show)
+    network = trained(
+        lambda rows: found.pixels(train[rows]), targets, (found.side, found.channels), len(train), steps, show
+    )
     return small_body(network, device.place)
 
 

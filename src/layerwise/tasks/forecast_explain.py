@@ -77,7 +77,7 @@ def explain_examples(model: ForecastModel, examples: Mapping[int, Any]) -> dict[
 
 def _before(step: int) -> str:
     """A step counted back from the first one ahead, where there are no stamps."""
-    return f"step −{-step}"
+    return f"−{-step}"
 
 
 def _of_panel(model: ForecastModel, panel: Panel, name: str) -> Explanation:
@@ -150,5 +150,5 @@ def _in_words(weights: Values, stamps: Sequence[str], ahead: Values) -> str:
     if found is None:
         return f"{said}; no step weighs anything"
     first, last, share = found
-    where = f"{stamps[first]} holds" if first == last else f"{stamps[first]} to {stamps[last]} hold"
+    where = f"step {stamps[first]} holds" if first == last else f"steps {stamps[first]} to {stamps[last]} hold"
     return f"{said}; {where} {100 * share:.0f} % of the weight"

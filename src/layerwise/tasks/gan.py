@@ -97,7 +97,7 @@ class Gan:
         """Train a network from now on; `steps` are those of its whole stage."""
         self.name = stage.name
         self._players = Players(self.network, stage, self._device, steps=steps, conditional=bool(self.shares))
-        self.watch.begin(stage.name, self._players.state_dict())
+        self.watch.begin(stage.name, self._players.state_dict(), recover=stage.adversarial.recover)
 
     def train_step(self, batch: Batch) -> tuple[Metrics, int]:
         """The discriminator's updates, then the generator's; left out where a loss or gradient is not finite.

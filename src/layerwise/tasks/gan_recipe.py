@@ -45,6 +45,8 @@ class AdversarialRecipe(Section):
     # What changes in every image that the discriminator sees, apart by commas: colour, translation, cutout
     # (DiffAugment, S. Zhao and others, arXiv 2006.10738).
     diff_augment: Annotated[tuple[Policy, ...], pydantic.BeforeValidator(listed)] = ()
+    # After a collapse, go back to the best weights of the stage and halve both rates; else it is only told.
+    recover: bool = True
 
 
 class GanStop(Section):

@@ -29,11 +29,12 @@ class Watch:
         self._good: dict[str, Any] = {}
         self._best: float | None = None  # distance of the good state; none for how the stage began
         self._good_epoch = 0
-        self._returning, self._returns = False, 0
+        self._recover, self._returning, self._returns = True, False, 0
         self._in_succession = 0
 
-    def begin(self, stage: str, state: Mapping[str, Any]) -> None:
-        """Watch another stage from now on; `state` is how it begins."""
+    def begin(self, stage: str, state: Mapping[str, Any], *, recover: bool) -> None:
+        """Watch another stage, which begins with `state`; `recover` says whether to go back after a collapse."""
+        self._recover = recover
         self._stage, self._epoch, self._step = stage, 1, 0
         self._good, self._best, self._good_epoch = copy.deepcopy(dict(state)), None, 0
         self._returning, self._returns, self._in_succession = False, 0, 0
@@ -80,8 +81,9 @@ class Watch:
         if not self._returning:
             return None
         self._returning = False
-        if self._returns >= RETURNS:
-            self.alarms[-1]["done"] = f"nothing: rates were halved {RETURNS} times before; the best epoch is kept"
+        if not self._recover or self._returns >= RETURNS:
+            why = f"rates were halved {RETURNS} times before" if self._recover else "adversarial.recover is off"
+            self.alarms[-1]["done"] = f"nothing: {why}; the best epoch is kept"
             return None
         self._returns += 1
         where = (

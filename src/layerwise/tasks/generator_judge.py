@@ -40,8 +40,9 @@ _SHOWN = 16  # samples with their nearest training images
 _READ = 1024  # images read at once
 # What images are averaged down to where they are searched pixel by pixel: values of an image, bytes of all.
 _THUMB, _THUMBS = 1024, 400_000_000
-# Below these a generator has collapsed; real images have 1 of either. Measured on Fashion-MNIST in both kinds of
-# features: docs/generators.md.
+# Below these a generator has collapsed; real images have 1 of either. On Fashion-MNIST, in all three kinds of features,
+# one image and five or twenty in turn, each under slight noise, came to 0.07 at most in one of the two; a GAN after 40
+# steps to 0.5, a Gaussian in two principal components to 0.2, samples of one class of ten to 0.5.
 _ALIKE, _REPEATED = 0.1, 0.1
 _FEW = 50  # images over and over are a collapse
 

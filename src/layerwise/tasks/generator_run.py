@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 import pydantic
@@ -41,11 +41,16 @@ class Trains(Task, Protocol):
         """The one that trains."""
 
 
+def _text(label: Any) -> Any:
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
+
+
 class SampleRecipe(Section):
     """How samples are drawn: the same values give the same samples, and the first of many are those of few."""
 
     seed: int = pydantic.Field(0, ge=0)
-    label: str | None = None  # of a conditional model: the class of all; None takes all in turn
+    # Of a conditional model: the class of all; None takes all in turn. A class called 8 may be given as a number.
+    label: Annotated[str | None, pydantic.BeforeValidator(_text)] = None
     # Of a variational autoencoder: normal is N(0, I), mixture the Gaussian mixture on the encoded training images, and
     # auto what came closer to the validation images. A GAN draws from N(0, I).
     sampler: Literal["auto", "normal", "mixture"] = "auto"
@@ -138,8 +143,12 @@ def uniforms(seed: int, count: int, width: int) -> NDArray[np.float64]:
         >>> bool((uniforms(0, 2, 3) == uniforms(0, 5, 3)[:2]).all())
         True
     """
-    raw = np.random.Philox(key=mix(seed)).random_raw(count * width).reshape(count, width)
-    return np.asarray(((raw >> np.uint64(11)) + 0.5) * 2.0**-53, dtype=np.float64)
+    return inside(np.random.Philox(key=mix(seed)).random_raw(count * width).reshape(count, width))
+
+
+def inside(raw: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Raw 64-bit numbers as numbers in (0, 1), neither end among them, so that they have a normal quantile."""
+    return np.asarray(((raw >> np.uint64(12)) + 0.5) * 2.0**-52, dtype=np.float64)
 
 
 def normals(seed: int, count: int, width: int) -> NDArray[np.float32]:

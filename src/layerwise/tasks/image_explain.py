@@ -50,7 +50,7 @@ def explain(model: ImageModel, inputs: Any, recipe: ExplainRecipe, show: Show) -
         DataError: there is no image.
     """
     found = find_inputs(inputs)
-    some = found[: recipe.most]
+    some, layer = found[: recipe.most], _layer(model)
     items: list[Explanation] = []
     with show.bar("explaining", len(some)) as advance:
         for first in range(0, len(some), _BATCH):
@@ -58,7 +58,7 @@ def explain(model: ImageModel, inputs: Any, recipe: ExplainRecipe, show: Show) -
             pixels, bad = decode_batch([item for _, item in chunk], model.preprocess)
             good = [row for row in range(len(chunk)) if row not in bad]
             names = [chunk[row][0] for row in good]
-            explained = dict(zip(good, _of_pixels(model, names, pixels[good], recipe), strict=True))
+            explained = dict(zip(good, _of_pixels(model, names, pixels[good], recipe, layer), strict=True))
             items += [explained.get(row) or Explanation(name, bad[row]) for row, (name, _) in enumerate(chunk)]
             advance(len(chunk))
     return Explained(GRAD_CAM, SELVARAJU, _ABOUT, tuple(items), len(found) - len(some))
@@ -69,16 +69,18 @@ def explain_examples(model: ImageModel, examples: Mapping[int, Any]) -> dict[int
 
     Those of a `PixelStore` are; so is what `decode_batch` gives.
     """
-    rows, recipe = list(examples), ExplainRecipe()
+    rows, recipe, layer = list(examples), ExplainRecipe(), _layer(model)
     items: list[Explanation] = []
     for first in range(0, len(rows), _BATCH):
         some = rows[first : first + _BATCH]
         pixels = torch.from_numpy(np.stack([np.asarray(examples[row]) for row in some]))
-        items += _of_pixels(model, [str(row) for row in some], pixels, recipe)
+        items += _of_pixels(model, [str(row) for row in some], pixels, recipe, layer)
     return dict(zip(rows, items, strict=True))
 
 
-def _of_pixels(model: ImageModel, names: Sequence[str], pixels: Tensor, recipe: ExplainRecipe) -> list[Explanation]:
+def _of_pixels(
+    model: ImageModel, names: Sequence[str], pixels: Tensor, recipe: ExplainRecipe, layer: str
+) -> list[Explanation]:
     """Of (B, H, W, C) uint8, B from 0 on."""
     wanted = class_number(recipe, model.card.classes)
     if not names:
@@ -88,7 +90,7 @@ def _of_pixels(model: ImageModel, names: Sequence[str], pixels: Tensor, recipe: 
     numbers = best if wanted is None else np.full(len(best), wanted)
     images = pixels.to(model.device.place).permute(0, 3, 1, 2).float()  # (B, C, H, W)
     images = Normalise(model.preprocess.mean, model.preprocess.std)(images)
-    maps = heat_maps(model.task.network, images, torch.from_numpy(numbers))  # (B, h, w)
+    maps = heat_maps(model.task.network, images, torch.from_numpy(numbers), layer)  # (B, h, w)
     whole = F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     classes = model.card.classes
     return [
@@ -107,26 +109,30 @@ def _of_pixels(model: ImageModel, names: Sequence[str], pixels: Tensor, recipe: 
     ]
 
 
-def heat_maps(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+def _layer(model: ImageModel) -> str:
+    """The layer whose map is shown, found with a blank image."""
+    look = model.preprocess
+    model.task.network.eval()
+    return last_map(model.task.network, torch.zeros(1, look.channels, look.height, look.width).to(model.device.place))
+
+
+def heat_maps(network: nn.Module, images: Tensor, classes: Tensor, layer: str) -> Tensor:
     """Grad-CAM by Captum: the feature map's channels, each times its mean gradient of the class's logit, summed, >= 0.
 
     Args:
         network: (B, C, H, W) -> (B, classes) logits; in eval mode afterwards, else unchanged.
         images: (B, C, H, W), normalised.
         classes: (B,) int64, the class of each image that is asked about.
+        layer: the module that gives the map, such as `last_map` names.
 
     Returns:
         (B, h, w) on the CPU, float32, each image's largest cell 1; all 0 where nothing speaks for the class.
-
-    Raises:
-        UsageError: the network has no feature map that can be shown.
     """
     from captum.attr import LayerGradCam  # half a second, which a run that explains nothing need not wait
 
     network.eval()
-    layer = network.get_submodule(last_map(network, images[:1]))
     # Gradients reach the map in a network whose parameters are all frozen, too.
-    found: Tensor = LayerGradCam(network, layer).attribute(
+    found: Tensor = LayerGradCam(network, network.get_submodule(layer)).attribute(
         images.clone().requires_grad_(), classes.to(images.device), relu_attributions=True
     )
     maps = found.detach()[:, 0].float().cpu()  # (B, h, w)
@@ -136,6 +142,8 @@ def heat_maps(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 
 def last_map(network: nn.Module, image: Tensor) -> str:
     """The name of the module that gives a network's last feature map: cells that lie as the image's pixels do.
+
+    All that the network says of an image goes through it; one of several branches is none.
 
     Args:
         network: any.
@@ -155,13 +163,34 @@ def last_map(network: nn.Module, image: Tensor) -> str:
     sizes = (image.shape[2], image.shape[3])
     once = {name for name, _ in ran if sum(name == other for other, _ in ran) == 1}
     maps = [place for place, (name, shape) in enumerate(ran) if name in once and _is_map(shape, sizes)]
-    if not maps:
-        raise UsageError("The network has no feature map with several rows and columns.", expected=_WANTED)
-    if tokens := [name for name, shape in ran[maps[-1] + 1 :] if _is_tokens(shape, sizes)]:
+    last = next((place for place in reversed(maps) if _carries_all(network, ran[place][0], image)), None)
+    if last is None:
+        raise UsageError(
+            "The network has no feature map with several rows and columns through which all goes.", expected=_WANTED
+        )
+    if tokens := [name for name, shape in ran[last + 1 :] if _is_tokens(shape, sizes)]:
         raise UsageError(
             f'Behind its last feature map the network goes on with rows of tokens ("{tokens[0]}").', expected=_WANTED
         )
-    return ran[maps[-1]][0]
+    return ran[last][0]
+
+
+@torch.no_grad()
+def _carries_all(network: nn.Module, name: str, image: Tensor) -> bool:
+    """Whether another image gets the answer of this one when its output of a module is replaced by this one's."""
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    kept: list[Tensor] = []
+    module = network.get_submodule(name)
+    handle = module.register_forward_hook(lambda _, given, output: kept.append(output.clone()))
+    try:
+        answer = network(image)
+    finally:
+        handle.remove()
+    handle = module.register_forward_hook(lambda _, given, output: kept[0])
+    try:
+        return bool(torch.allclose(network(image + noise), answer, rtol=1e-4, atol=1e-5))
+    finally:
+        handle.remove()
 
 
 _WANTED = "a convolutional network: Grad-CAM shows its last feature map"

@@ -40,7 +40,7 @@ from layerwise.tasks.explanation import (
 from layerwise.tasks.text_model import TextModel, find_inputs
 
 EXACT = "sum of the words"
-_IYYER = "the network's own: its logits are a sum over words and pairs of words"
+_OWN = "none: the network's own: its logits are a sum over words and pairs of words"
 _ABOUT = (
     "A weight is what a word adds to the log odds of the class, against a text of as many empty words; below 0 it "
     "speaks against the class."
@@ -71,7 +71,7 @@ def explain(model: TextModel, inputs: Any, recipe: ExplainRecipe, show: Show) ->
             items[row] = _of_texts(model, [found.names[row]], [found.texts[row]], recipe)[0]
             advance(1)
     exact = _sums(model.task.network, len(model.card.classes))
-    method, paper = (EXACT, _IYYER) if exact else (INTEGRATED, SUNDARARAJAN)
+    method, paper = (EXACT, _OWN) if exact else (INTEGRATED, SUNDARARAJAN)
     return Explained(method, paper, _ABOUT, tuple(items), len(found.texts) - count)
 
 

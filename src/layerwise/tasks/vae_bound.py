@@ -29,6 +29,7 @@ from scipy.special import logsumexp, ndtri
 from torch import Tensor, nn
 
 from layerwise.device import Device, mix
+from layerwise.tasks.generator_run import inside
 
 Likelihood = Literal["bernoulli", "gaussian"]
 
@@ -131,7 +132,7 @@ def keyed_normals(keys: Sequence[int] | NDArray[np.integer[Any]], width: int, se
     raw = np.empty((len(keys), width), np.uint64)
     for row, key in enumerate(keys):
         raw[row] = np.random.Philox(key=[mix(seed), int(key) % 2**64]).random_raw(width)
-    return np.asarray(ndtri(((raw >> np.uint64(11)) + 0.5) * 2.0**-53), dtype=np.float32)
+    return np.asarray(ndtri(inside(raw)), dtype=np.float32)
 
 
 def content_keys(pixels: NDArray[np.uint8]) -> list[int]:

@@ -15,7 +15,7 @@ from layerwise_tests.shapes import shapes
 
 RECIPE: dict[str, Any] = {
     "batch_size": 16,
-    "judge": {"network": "small", "samples": 60, "epoch_samples": 60},
+    "judge": {"network": "small", "samples": 60, "epoch_samples": 60, "steps": 3},
 }
 
 

@@ -270,7 +270,14 @@ def test_a_card_that_layerwise_never_writes_is_refused(model: Path) -> None:
         with_card(model, lambda content, change=change: content.update(change))  # type: ignore[misc]
         refused(model, reason)
     for key in json.loads(parts(model)[0]["__metadata__"]["layerwise"]):
-        if key not in ("sha256", "schema_version", "train_counts", "precision", "temperature", "threshold"):  # with a default
+        if key not in (
+            "sha256",
+            "schema_version",
+            "train_counts",
+            "precision",
+            "temperature",
+            "threshold",
+        ):  # with a default
             model.write_bytes(whole)
             with_card(model, lambda content, key=key: content.pop(key))  # type: ignore[misc]
             refused(model, key if key != "tensors_sha256" else "hash")

@@ -253,6 +253,15 @@ def test_rates_are_not_halved_without_end() -> None:
     assert gan.watch.alarms[-1]["done"].startswith("nothing: rates were halved")
 
 
+def test_a_collapse_is_only_told_where_nothing_is_to_be_done_about_it() -> None:
+    gan = begun(task(), recover=False)
+    gan._judge.collapsed = lambda metrics: "alike"  # type: ignore[union-attr,method-assign]
+    rate = gan.learning_rate
+    gan.evaluate(iter(()))
+    gan.train_step(one())
+    assert gan.learning_rate == rate and "recover is off" in gan.watch.alarms[0]["done"]
+
+
 def test_a_poisoned_batch_is_left_out_and_training_goes_on() -> None:
     clean, gan = begun(task()), begun(task())
     before = gan.tensors()

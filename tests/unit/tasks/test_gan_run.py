@@ -55,7 +55,7 @@ def prepared(data: tuple[np.ndarray, list[str]], tmp_path_factory: pytest.TempPa
     """A job on the images, whose feature network is made once for all tests."""
     folder = tmp_path_factory.mktemp("like")
     found = generator_data.read(data, GeneratorDataRecipe(), SplitRecipe(), seed=0, conditional=False, show=Silent())
-    network = feature_network(found, JudgeRecipe(network="small"), pick("cpu", "float32"), Silent())
+    network = feature_network(found, JudgeRecipe(network="small", steps=40), pick("cpu", "float32"), Silent())
     for name, content in network.files().items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from layerwise.console import Silent
 from layerwise.errors import DataError, RecipeError, StoreError, UsageError
 from layerwise.metrics.generation import auroc
 from layerwise.store.model_file import load_model, save_model
-from layerwise.tasks import feature_small, vae_model, vae_run
+from layerwise.tasks import vae_model, vae_run
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.vae_latents import VaeLook
 from layerwise.tasks.vae_model import VaeModel
@@ -35,16 +34,9 @@ FAST: dict[str, Any] = {
     "mixture": 3,
     "network": {"latent": 4, "width": 8},
     "optimizer": {"learning_rate": 3e-3},
-    "judge": {"network": "small", "samples": 50, "epoch_samples": 50},
+    # Features of a network that has hardly been trained: what is judged here is not how good samples are.
+    "judge": {"network": "small", "samples": 50, "epoch_samples": 50, "steps": 3},
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_judge() -> Iterator[None]:
-    """Features of a network that has hardly been trained: what is judged here is not how good samples are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_small, "_STEPS", 3)
-        yield
 
 
 def prepared(data: Any, own: torch.nn.Module | None = None, **changes: Any) -> Job:
