@@ -32,8 +32,9 @@ def work(asked: Asked) -> dict[str, Done]:
     settled(asked)
     ours, tutorial = NETWORKS
     first, _ = trained("gan", ours, asked)
-    probe, _ = trained("gan", tutorial, replace(asked, keep=None), epochs=1)
-    second, _ = trained("gan", tutorial, asked, epochs=max(1, round(first.training / probe.training)))
+    one, _ = trained("gan", tutorial, replace(asked, keep=None), epochs=1)
+    epochs = max(1, round(first.training / one.training))
+    second = one if epochs == 1 else trained("gan", tutorial, asked, epochs=epochs)[0]
     return {ours: first, tutorial: second}
 
 

@@ -8,7 +8,8 @@ import sys
 import layerwise
 
 PUBLIC = [
-    "Forecaster", "ImageClassifier", "ImageGAN", "ImageVAE", "LayerwiseError", "Model", "Run", "SequenceClassifier", "TextClassifier",
+    "Forecaster", "ImageClassifier", "ImageGAN", "ImageVAE", "LayerwiseError", "Model", "Run", "SequenceClassifier",
+    "TextClassifier",
     "__version__", "load", "resume", "train",
 ]  # fmt: skip
 

@@ -62,7 +62,24 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         known = found["low"] is not None  # a forecast of one stretch of time has no interval
         between = f"  ({found['low']:.3f} to {found['high']:.3f})" if known else ""
         print(f"  {name.replace('_', ' '):<10} {found['value']:.3f}{between}{beside}")
+    if certainty := metrics.get("calibration"):
+        _print_certainty(certainty)
     print(metrics["verdict"])
+
+
+def _print_certainty(found: Mapping[str, Any]) -> None:
+    """How far sure and right are apart; and what was asked of sure answers, where anything was."""
+    before, after = found["ece"]["before"], found["ece"]["after"]
+    print(
+        f"  calibration error {after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f}), "
+        f"{before['value']:.3f} without the temperature"
+    )
+    asked = found.get("asked")
+    if asked and asked["threshold"] is None:
+        print(f"  sure: none, as no confidence is known to keep errors at {100 * asked['wanted']:g} %")
+    elif asked:
+        share, wrong = asked["coverage"]["value"], asked["error"]["value"]
+        print(f"  sure from {asked['threshold']:.3f} on: {share:.0%} of the answers, {wrong:.1%} of those wrong")
 
 
 def _print_generator(metrics: Mapping[str, Any]) -> None:

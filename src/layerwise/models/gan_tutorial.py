@@ -22,6 +22,7 @@ from layerwise.errors import RecipeError
 from layerwise.models.by_task import Sizes
 from layerwise.nn.byte_dropout import ByteDropout
 from layerwise.nn.to_few import ConvToFew
+from layerwise.nn.transposed import conv_transpose
 
 _SLOPE = 0.2  # of LeakyReLU below zero
 _WIDTH, _SEEN = 128, 64  # filters of the generator's layers, and of the discriminator's
@@ -63,8 +64,8 @@ class Generator(nn.Module):
             latents = torch.cat([latents, F.one_hot(labels, self.classes).to(latents.dtype)], dim=1)  # (B, Z + classes)
         x = self.dense(latents).view(-1, self.start, self.start, _WIDTH).permute(0, 3, 1, 2)  # (B, 128, S / 4, S / 4)
         # In place: a convolution's backward pass does not look at its answers.
-        x = F.leaky_relu_(self.up1(x), _SLOPE)  # (B, 128, S / 2, S / 2)
-        x = F.leaky_relu_(self.up2(x), _SLOPE)  # (B, 128, S, S)
+        x = F.leaky_relu_(conv_transpose(self.up1, x), _SLOPE)  # (B, 128, S / 2, S / 2)
+        x = F.leaky_relu_(conv_transpose(self.up2, x), _SLOPE)  # (B, 128, S, S)
         return torch.tanh(self.out(x))
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from layerwise.report import words
+from layerwise.report.certainty import certainty
 from layerwise.report.forecast_plots import panels, step_plots
 from layerwise.report.forecasts import (
     Forecasts,
@@ -99,6 +100,7 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
         "level": f"{100 * run.level:g} %",
         "generator": generator_content(run) if names.makes else None,
         "told": run.recipe.get("conditional") is True,
+        "certainty": certainty(run.metrics) if judged else None,
         **_result(run.metrics, run.level),
         **_data(run, forecasts, is_forecast),
         **_training(run, names),

@@ -108,6 +108,55 @@ class Generation(pydantic.BaseModel):
     alarms: list[Alarm] | None = None
 
 
+class Bin(pydantic.BaseModel):
+    """Answers of like confidence: how sure, how often right."""
+
+    n: int
+    confidence: float
+    right: float
+    low: float
+    high: float
+
+
+class Abstained(pydantic.BaseModel):
+    """What a wanted share of errors takes: the confidence, the share of answers that reach it, and their errors."""
+
+    wanted: float
+    threshold: float | None = None
+    coverage: Figure | None = None
+    error: Figure | None = None
+
+
+class Calibration(pydantic.BaseModel):
+    """Whether answers are as sure as they are right."""
+
+    temperature: float
+    ece: dict[str, Figure]
+    curve: list[Bin] = []
+    abstain: list[Abstained] = []
+    asked: Abstained | None = None
+
+
+class Called(pydantic.BaseModel):
+    """What a wanted precision takes, and the recall that is left."""
+
+    wanted: float
+    threshold: float | None = None
+    precision: Figure | None = None
+    recall: Figure | None = None
+
+
+class TwoClasses(pydantic.BaseModel):
+    """How well two classes are told apart."""
+
+    positive: str
+    auroc: Figure
+    average_precision: Figure
+    roc: list[tuple[float, float]] = []
+    pr: list[tuple[float, float]] = []
+    thresholds: list[Called] = []
+
+
 class Metrics(pydantic.BaseModel):
     """`metrics.json`; keys that a later version adds are passed over."""
 
@@ -124,6 +173,8 @@ class Metrics(pydantic.BaseModel):
     seconds: dict[str, float] = {}
     plan: Plan | None = None
     generation: Generation | None = None
+    calibration: Calibration | None = None
+    binary: TwoClasses | None = None
     versions: dict[str, str] = {}
 
 

@@ -62,7 +62,7 @@ class JudgeRecipe(Section):
     network: Literal["auto", "efficientnet_lite0", "small"] = "auto"
     samples: int = pydantic.Field(2000, ge=50, le=20_000)  # images on either side of a distance; fewer where test is
     epoch_samples: int = pydantic.Field(1000, ge=50, le=20_000)  # the same after each epoch
-    steps: int = pydantic.Field(200, ge=1)  # that the small network is trained for
+    steps: int = pydantic.Field(150, ge=1)  # that the small network is trained for
     like: str | None = None  # a run folder whose feature network is taken
 
 

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from layerwise.config import build
 from layerwise.console import Silent
 from layerwise.data.split import SplitRecipe
-from layerwise.device import pick
 from layerwise.errors import DataError, RecipeError, StoreError, WeightsError
 from layerwise.metrics.generation import frechet
 from layerwise.models import at_hand, find_model
@@ -31,54 +29,12 @@ from layerwise.tasks.feature_network import (
     settled,
 )
 from layerwise.tasks.generator_data import GeneratorData, GeneratorDataRecipe
+from layerwise_tests.judged import CPU, SMALL, data, network, noisy, partly_wrong, smeared
+from layerwise_tests.shapes import KINDS, shapes
 
-Pixels = NDArray[np.uint8]
-CPU = pick("cpu", "float32")
-SMALL: dict[str, Any] = {"network": "small", "steps": 60}
 needs_weights = pytest.mark.skipif(
     not at_hand(find_model(PRETRAINED)), reason="needs layerwise[offline]: weights without a network"
 )
-
-
-def shapes(count: int, *, side: int = 16, channels: int = 1, seed: int = 0) -> tuple[Pixels, list[str]]:
-    """Squares and upright bars of any place, size and brightness: (count, side, side, channels)."""
-    random = np.random.default_rng(seed)
-    images = np.zeros((count, side, side, channels), np.uint8)
-    for row, image in enumerate(images):
-        height, width = random.integers(5, 9), random.integers(2, 4) if row % 2 else random.integers(5, 9)
-        top, left = random.integers(0, side - 9, size=2)
-        image[top : top + height, left : left + width] = random.integers(120, 256, size=channels)
-    return images, ["bar" if row % 2 else "square" for row in range(count)]
-
-
-def data(count: int = 600, *, labels: bool = True, one_class: bool = False, **shape: int) -> GeneratorData:
-    images, names = shapes(count, **shape)
-    names = ["square"] * count if one_class else names
-    given = (images, names) if labels else images
-    return generator_data.read(given, GeneratorDataRecipe(), SplitRecipe(), seed=0, conditional=False, show=Silent())
-
-
-def network(found: GeneratorData, **values: Any) -> FeatureNetwork:
-    return feature_network(found, build(JudgeRecipe, {**SMALL, **values}), CPU, Silent())
-
-
-def noisy(images: Pixels, deviation: float) -> Pixels:
-    noise = np.random.default_rng(1).normal(0, deviation, images.shape)
-    return (images + noise).clip(0, 255).astype(np.uint8)
-
-
-def smeared(images: Pixels, times: int) -> Pixels:
-    values = images.astype(np.float64)
-    for _ in range(times):
-        for axis in (1, 2):
-            values = (2 * values + np.roll(values, 1, axis) + np.roll(values, -1, axis)) / 4
-    return values.astype(np.uint8)
-
-
-def partly_wrong(images: Pixels, share: float) -> Pixels:
-    wrong = images.copy()
-    wrong[: round(share * len(wrong))] = 255 - wrong[: round(share * len(wrong))]
-    return wrong
 
 
 class Said(Silent):
@@ -106,18 +62,22 @@ def unlabelled() -> tuple[GeneratorData, FeatureNetwork]:
 # Features
 
 
-@pytest.mark.parametrize("kind", ["labelled", "unlabelled", pytest.param("pretrained", marks=needs_weights)])
+@pytest.mark.parametrize(
+    "kind", ["labelled", "unlabelled", pytest.param("pretrained", marks=[needs_weights, pytest.mark.slow])]
+)
 def test_the_distance_rises_with_noise_blur_and_wrong_images(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "pretrained":
         made = network(data(side=16), network=PRETRAINED)
     else:
         _, made = request.getfixturevalue(kind)
-    real, other = made.features(shapes(300, seed=7)[0]), made.features(shapes(300, seed=8)[0])
-    fresh = shapes(300, seed=8)[0]
+    real, other = made.features(shapes(300, side=16, seed=7)[0]), made.features(shapes(300, side=16, seed=8)[0])
+    fresh = shapes(300, side=16, seed=8)[0]
     between_real = frechet(other, real)
     assert between_real < 10  # of 100, the variance of real images
     for worse in (noisy, smeared, partly_wrong):
-        steps: list[Any] = [0.05, 0.2, 0.5] if worse is partly_wrong else [1, 4, 16] if worse is smeared else [8, 24, 72]
+        steps: list[Any] = (
+            [0.05, 0.2, 0.5] if worse is partly_wrong else [1, 4, 16] if worse is smeared else [8, 24, 72]
+        )
         distances = [frechet(made.features(worse(fresh, step)), real) for step in steps]
         assert distances == sorted(distances), worse
         assert distances[-1] > 3 * between_real, worse
@@ -126,7 +86,7 @@ def test_the_distance_rises_with_noise_blur_and_wrong_images(kind: str, request:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_centred_on_the_training_images_and_their_variance_is_a_hundred(channels: int) -> None:
     found = data(300, channels=channels)
-    made = network(found)
+    made = network(found, steps=10)
     features = made.features(found.pixels(found.ids("train")))
     assert features.dtype == np.float64 and features.shape[1] <= 64
     assert np.abs(features.mean(axis=0)).max() < 1e-6
@@ -141,16 +101,14 @@ def test_an_image_has_the_same_features_in_any_company(labelled: tuple[Generator
 
 def test_few_images_have_few_directions() -> None:
     found = data(60)
-    features = network(found).features(found.pixels(found.ids("test")))
+    features = network(found, steps=5).features(found.pixels(found.ids("test")))
     assert features.shape[1] == len(found.ids("train")) // 8
 
 
 def test_images_that_are_all_alike_have_features_too() -> None:
     same = np.full((40, 16, 16, 1), 7, np.uint8)
     same[:, 0, 0, 0] = np.arange(40)  # else they are one image forty times, which is split apart
-    found = generator_data.read(
-        same, GeneratorDataRecipe(), SplitRecipe(), seed=0, conditional=False, show=Silent()
-    )
+    found = generator_data.read(same, GeneratorDataRecipe(), SplitRecipe(), seed=0, conditional=False, show=Silent())
     assert np.isfinite(network(found, steps=3).features(same)).all()
 
 
@@ -170,7 +128,7 @@ def test_a_classifier_comes_with_labels_and_its_accuracy_is_said(
     said = Said()
     feature_network(found, build(JudgeRecipe, SMALL), CPU, said)
     accuracy = made.facts.accuracy
-    assert made.facts.classes == ("bar", "square") and accuracy is not None and accuracy > 0.9
+    assert made.facts.classes == KINDS and accuracy is not None and accuracy > 0.9
     probabilities = made.probabilities(found.pixels(found.ids("test")))
     assert probabilities is not None
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
@@ -214,10 +172,10 @@ def test_equal_data_give_equal_bits_and_the_global_generators_stay(
     assert np.array_equal(again.features(pixels), made.features(pixels))
 
 
-def test_other_data_or_another_network_have_another_digest(labelled: tuple[GeneratorData, FeatureNetwork]) -> None:
-    _, made = labelled
-    others = [network(data(600, seed=3)), network(data(labels=False)), network(data(), steps=61)]
-    assert len({made.digest, *(each.digest for each in others)}) == 4
+def test_other_data_or_another_network_have_another_digest() -> None:
+    made = [network(data(80), steps=2), network(data(80, seed=3), steps=2), network(data(80), steps=3)]
+    made.append(network(data(80, labels=False), steps=2))
+    assert len({each.digest for each in made}) == 4
 
 
 @needs_weights
@@ -263,9 +221,7 @@ def test_the_files_of_a_run_give_the_same_network(
     assert probabilities is not None and before is not None and np.array_equal(probabilities, before)
 
 
-def test_like_takes_the_network_of_another_run(
-    labelled: tuple[GeneratorData, FeatureNetwork], tmp_path: Path
-) -> None:
+def test_like_takes_the_network_of_another_run(labelled: tuple[GeneratorData, FeatureNetwork], tmp_path: Path) -> None:
     _, made = labelled
     written(made, tmp_path)
     assert network(data(100, seed=9), like=str(tmp_path)).digest == made.digest
