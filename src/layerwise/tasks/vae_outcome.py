@@ -136,9 +136,8 @@ def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) ->
         scores=elbo.quantiles(scored(end, found.ids("valid")).scores),
         shares=end.shares,
     )
-    return Outcome(
-        metrics, table(end, ids, test), _card(end, look), {**features.files(), **_pictures(end, ids, test, look)}
-    )
+    files = {**features.files(), **_pictures(end, ids, test, look), **_nearest(end, samplers, report)}
+    return Outcome(metrics, table(end, ids, test), _card(end, look), files)
 
 
 NAMES: Mapping[Sampler, str] = MappingProxyType({"normal": "N(0, I)", "mixture": "Gaussian mixture"})
