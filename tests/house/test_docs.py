@@ -15,6 +15,7 @@ from layerwise.config import Section, build, keys, parse_sets
 from layerwise.errors import RecipeError
 from layerwise.models import MODELS
 from layerwise.models.by_task import TASK_MODELS
+from layerwise.tasks.explanation import ExplainRecipe
 from layerwise.tasks.forecast_recipe import ForecastRecipe, ForecastStage
 from layerwise.tasks.gan_recipe import GanRecipe, GanStage
 from layerwise.tasks.generator_run import SampleRecipe
@@ -51,6 +52,7 @@ TABLES = {
 }
 GUIDES = tuple(dict.fromkeys(guide for guide, _ in TABLES.values()))
 NETWORKS = {"auto", *MODELS, *(name for table in TASK_MODELS.values() for name in table)}
+OF_VERBS = {"sample": SampleRecipe, "explain": ExplainRecipe}
 
 
 def every_key(task: str) -> str:
@@ -84,7 +86,8 @@ def fault(words: list[str]) -> str | None:
         context = commands[words[1]].make_context(words[1], words[2:])
         task = context.params.get("task") or "image-classification"
         given, faults = parse_sets(context.params.get("set_") or []), []
-        for recipe in [SampleRecipe] if words[1] == "sample" else RECIPES.values():  # which it is, the data would say
+        own = OF_VERBS.get(words[1])
+        for recipe in RECIPES.values() if own is None else [own]:  # which of several it is, the data would say
             try:
                 build(recipe, given)
                 break

@@ -45,7 +45,8 @@ def run(
     for each in done.found["inputs"]:
         print(_line(each))
     if done.found["left_out"]:
-        print(f"{done.found['left_out']:,} more inputs were left out; --set most=N explains more.")
+        more = done.found["left_out"]
+        print(f"{more:,} more {'was' if more == 1 else 'were'} left out; --set most=N explains more.")
     print(f"\n{done.found['method'][:1].upper()}{done.found['method'][1:]}. {done.found['about']}")
     print(f"Pictures  {done.path}\nNumbers   {done.path / 'explanations.json'}")
 

@@ -221,7 +221,8 @@ def _strip(axes: Axes, values: NDArray[np.float64], pieces: NDArray[np.float64],
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     room = 0.06 * (high - low) or 0.5 * max(1.0, abs(high))
     axes.imshow(
-        pieces[None], cmap="PuOr", vmin=-1.6 * most, vmax=1.6 * most, aspect="auto", interpolation="nearest", alpha=0.75,
+        pieces[None], cmap="PuOr", vmin=-1.6 * most, vmax=1.6 * most, aspect="auto", interpolation="nearest",
+        alpha=0.75,
         extent=(0, every * len(values), low - room, high + room),
     )  # fmt: skip
     steps = every * (np.arange(len(values)) + 0.5)
