@@ -63,7 +63,7 @@ def test_train_json_is_one_object_and_flags_win_over_set_over_recipe(
     words = ["--recipe", str(tmp_path / "mine.toml"), "--set", "epochs=2", "--set", "seed=7", "--seed", "5"]
     assert call(["train", "photos", "--out", str(tmp_path / "run"), "--model", "cnn-28", *words, "--json"]) == 0
     found = only_object(capsys)
-    assert set(found) == {"run", "task", "split", "n", "metrics", "baseline", "verdict", "seconds"}
+    assert set(found) == {"run", "task", "split", "n", "metrics", "baseline", "verdict", "seconds", "calibration"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {k: v for k, v in found.items() if k != "run"}
     recipe = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
     kept = {name: recipe[name] for name in ("model", "epochs", "batch_size", "seed")}

@@ -18,6 +18,7 @@ from layerwise.console import Silent
 from layerwise.errors import Diverged, StoreError, TrainingError, UsageError
 from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.model_file import load_model, save_model
+from layerwise.store.run import RunFolder
 from layerwise.tasks import TASKS
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise_tests import damage, images
@@ -163,7 +164,7 @@ def test_the_model_that_is_kept_is_the_one_whose_figures_are_reported(
 
 
 def thumbnails(run: layerwise.Run) -> Callable[[int], np.ndarray | None]:
-    folder = api.RunFolder.open(run.path)
+    folder = RunFolder.open(run.path)
     return TASKS["image-classification"].thumbnails(folder.read_recipe(), folder.read_examples())
 
 

@@ -13,6 +13,7 @@ from layerwise.config import build
 from layerwise.console import Silent
 from layerwise.engine import loop
 from layerwise.errors import RecipeError, UsageError
+from layerwise.store.run import RunFolder
 from layerwise.tasks import image_budget
 from layerwise.tasks.recipe import ImageRecipe
 from layerwise_tests import images
@@ -39,7 +40,7 @@ def test_a_deadline_in_the_past_leaves_one_step_and_a_validated_epoch(
     monkeypatch.setattr(image_budget, "whole_epochs", lambda found, task, batches, stage, seconds, show: stage)
     monkeypatch.setattr("layerwise.tasks.image_run.whole_epochs", image_budget.whole_epochs)
     run = api.run_training(images.arrays(40), RECIPE | {"budget": 1e-9}, None, tmp_path / "run", Silent())
-    log = api.RunFolder.open(run.path).read_log()
+    log = RunFolder.open(run.path).read_log()
     assert len(log) == 1 and run.metrics["n"] > 0
 
 
@@ -59,10 +60,10 @@ def test_a_network_from_scratch_gets_the_epochs_that_fit(tmp_path: Path, monkeyp
 
     data = images.arrays(40)
     run = api.run_training(data, RECIPE | {"budget": "10m"}, None, tmp_path / "long", Heard())
-    assert len(api.RunFolder.open(run.path).read_log()) > RECIPE["epochs"]  # there was time for more
+    assert len(RunFolder.open(run.path).read_log()) > RECIPE["epochs"]  # there was time for more
     said.clear()
     run = api.run_training(data, RECIPE | {"budget": "8s"}, None, tmp_path / "short", Heard())
-    assert len(api.RunFolder.open(run.path).read_log()) < RECIPE["epochs"]
+    assert len(RunFolder.open(run.path).read_log()) < RECIPE["epochs"]
     assert any("Given up" in line for line in said)
     with pytest.raises(UsageError, match="too short"):
         api.run_training(data, RECIPE | {"budget": "1s"}, None, tmp_path / "none", Silent())
