@@ -38,7 +38,7 @@ format: .venv/.test
 
 .venv/.test: .venv/.user
 	@echo "Installing what the tests need ..."
-	$(INSTALL) -e '.[offline,test]'
+	$(INSTALL) -e '.[offline,test,track]'
 	@touch $@
 
 clean:

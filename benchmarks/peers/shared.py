@@ -1,16 +1,18 @@
 """What the peers' scripts share: their words, a stopwatch and one line of JSON. Python alone, as each runs elsewhere.
 
-Every script is called as `PYTHON SCRIPT DATA HEAD THAW BATCH NETWORK`: a folder with `train/` and `test/` of a folder
-per class, epochs of the head alone, epochs with the last fifth thawed, batch size, and a network. Clocks start when
-everything is imported. Reading the images and compiling belong to the first epoch that needs them. Nobody validates
-within the time, and the accuracy on `test/` is counted when the clock stands.
+Every script of a frozen network is called as `PYTHON SCRIPT DATA HEAD THAW BATCH NETWORK`: a folder with `train/` and
+`test/` of a folder per class, epochs of the head alone, epochs with the last fifth thawed, batch size, and a network.
+Clocks start when everything is imported. Reading the images and compiling belong to the first epoch that needs them.
+Nobody validates within the time, and the accuracy on `test/` is counted when the clock stands.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 
@@ -53,3 +55,12 @@ def tell(peer: str, packages: tuple[str, ...], watch: Watch, accuracy: float) ->
         "accuracy": accuracy,
     }
     print(json.dumps(found), flush=True)
+
+
+def answer(act: Callable[[str], object]) -> None:
+    """Say that all is ready, then answer each line of the input with the seconds of what is done for it."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        act(line.strip())
+        print(json.dumps(time.perf_counter() - began), flush=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         SequenceClassifier,
         TextClassifier,
     )
+    from layerwise.folds import cross_validate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SequenceClassifier",
     "TextClassifier",
     "__version__",
+    "cross_validate",
     "load",
     "resume",
     "train",
@@ -51,6 +53,7 @@ _HOMES = {
     "LayerwiseError": "layerwise.errors",
     "Model": "layerwise.api",
     "Run": "layerwise.api",
+    "cross_validate": "layerwise.folds",
     "load": "layerwise.api",
     "resume": "layerwise.api",
     "train": "layerwise.api",

@@ -5,7 +5,6 @@ The main path reads downwards from `train` into `session.run`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +16,16 @@ import torch
 from layerwise import session
 from layerwise.config import build, merge, read_toml
 from layerwise.console import Show, Silent, Terminal
-from layerwise.engine import loop
-from layerwise.errors import StoreError, UsageError, nearest
+from layerwise.errors import UsageError, nearest
 from layerwise.report.compare import compare_runs
 from layerwise.report.forest import write_forest
 from layerwise.report.headline import name_of
 from layerwise.report.page import write_report
 from layerwise.report.pareto import Point, write_pareto
 from layerwise.store import atomic
-from layerwise.store.checkpoint import Checkpoints
 from layerwise.store.run import discard_folder, named_run, new_folder, write_files
-from layerwise.tasks import DEMOS, task_entry
+from layerwise.tasks import DEMOS, inspecting, task_entry
 from layerwise.tasks.explanation import ExplainRecipe
-from layerwise.tasks.image_inspect import inspect_images
 from layerwise.tasks.image_screen import screen as screen_images
 from layerwise.trained import Model as Model
 from layerwise.trained import load as load
@@ -160,15 +156,7 @@ def train(
         >>> run = train("photos/", model="efficientnet_lite0", epochs=8)     # doctest: +SKIP
     """
     network = None if isinstance(model, str) else model
-    given = {
-        "task": task,
-        "model": model if isinstance(model, str) and model != "auto" else None if network is None else "custom",
-        "epochs": epochs,
-        "seed": seed,
-        "device": device,
-    }
-    base = read_toml(Path(recipe)) if isinstance(recipe, str | Path) else dict(recipe or {})
-    values = merge(base, {key: value for key, value in given.items() if value is not None})
+    values = session.recipe_of(recipe, model, {"task": task, "epochs": epochs, "seed": seed, "device": device})
     with session.begun(data, values, network, out, Terminal()) as began:
         return Run(began.folder.path, session.run(began))
 
@@ -195,31 +183,8 @@ def resume(
     Raises:
         StoreError: there is nothing to resume, or the data is no longer what it was.
     """
-    began, show = time.monotonic(), show or Terminal()
-    folder = named_run(Path(path))
-    with folder.lock():
-        values = folder.read_recipe()
-        given = data if data is not None else values.get("data_path")
-        if given is None:
-            raise StoreError(
-                "The data of this run were arrays, which are not kept.",
-                fix=f'Give them, in Python: layerwise.resume("{path}", data=...).',
-            )
-        if folder.metrics.is_file():
-            show.say("This run is finished: its model, figures and report are made again.")
-        job = task_entry(values["task"]).prepare(given, values, network, show)
-        session.same_examples(folder, job.examples)
-        checkpoints = Checkpoints(folder.checkpoints)
-        saved = checkpoints.latest()
-        for line in checkpoints.skipped:
-            show.say(f"Skipped: {line}")
-        if saved is None and checkpoints.skipped:
-            raise StoreError("None of the run's checkpoints can be trusted.", fix="Start a new run.")
-        position = loop.Position(seed=values["seed"]) if saved is None else loop.Position(**saved.position)
-        folder.rewrite_log(position.history)
-        state = None if saved is None else saved.state
-        metrics = session.run(session.Session(job, folder, checkpoints, position, state, show, began))
-        return Run(folder.path, metrics)
+    with session.resumed(path, data, network, show or Terminal()) as stopped:
+        return Run(stopped.folder.path, session.run(stopped))
 
 
 def report(path: str | Path) -> Path:
@@ -233,20 +198,34 @@ def report(path: str | Path) -> Path:
 
 
 def inspect(
-    data: Any, *, image: str | None = None, label: str | None = None, show: Show | None = None
+    data: Any,
+    *,
+    task: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    page: str | Path | None = None,
+    exclude: str | Path | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
-    """What is in the data and what is wrong with it; every image is opened, nothing is changed.
+    """What is in the data and what is wrong with it; every example is looked at, nothing is changed.
 
     Args:
         data: in any form that `train` takes.
-        image, label: columns, where the data are a table.
+        task: guessed from the data where it is certain.
+        columns: of a table, by what they hold: `{"label": "species"}`.
+        page: an HTML file to write, with pictures of what was found.
+        exclude: a CSV file to write: what can be left out, for `train(..., recipe={"data": {"exclude": FILE}})`.
         show: where progress is shown.
 
     Returns:
-        {"n", "usable", "classes": {name: count}, "parts": {name: count}, "notes": [...],
-        "problems": [{"path", "reason"}, ...]}.
+        {"task", "n", "usable", "classes": {name: count}, "parts": {name: count}, "facts", "notes": [...],
+        "problems": [{"path", "reason"}, ...], "findings": [{"kind", "weight", "message", "groups", "exclude"}, ...]};
+        docs/trust.md says more.
     """
-    return inspect_images(data, image=image, label=label, show=show or Silent())
+    files = [None if each is None else Path(each) for each in (page, exclude)]
+    inspecting.check_files(*files)
+    found = inspecting.inspect(data, task, columns or {}, show or Silent())
+    inspecting.write_files(found, str(data) if isinstance(data, str | Path) else "arrays", *files)
+    return found.record()
 
 
 def screen(

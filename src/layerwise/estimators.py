@@ -21,10 +21,8 @@ from layerwise.console import Silent, Terminal
 from layerwise.errors import DataError
 
 
-class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Abstract: each kind of input has a final class below it, which says its task."""
-
-    _task = ""
+class _Learner(BaseEstimator):  # type: ignore[misc]
+    """Abstract: what classifiers and generators are constructed with."""
 
     def __init__(
         self,
@@ -39,6 +37,12 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.model, self.epochs, self.seed, self.device = model, epochs, seed, device
         self.recipe, self.out, self.verbose = recipe, out, verbose
+
+
+class _Classifier(ClassifierMixin, _Learner):  # type: ignore[misc]
+    """Abstract: each kind of input has a final class below it, which says its task."""
+
+    _task = ""
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on inputs and labels (N,).
@@ -191,24 +195,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return -float(found["value"]) if found else math.nan
 
 
-class _Generator(BaseEstimator):  # type: ignore[misc]
+class _Generator(_Learner):
     """Abstract: each kind of generator has a final class below it, which says its task."""
 
     _task = ""
-
-    def __init__(
-        self,
-        model: str = "auto",
-        *,
-        epochs: int | None = None,
-        seed: int | None = None,
-        device: str = "auto",
-        recipe: Mapping[str, Any] | None = None,
-        out: str | Path | None = None,
-        verbose: bool = False,
-    ) -> None:
-        self.model, self.epochs, self.seed, self.device = model, epochs, seed, device
-        self.recipe, self.out, self.verbose = recipe, out, verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on images (N, H, W) or (N, H, W, C); labels (N,) serve a conditional network, and the figures.
@@ -288,9 +278,7 @@ class ImageGAN(_Generator):
         return -float(self.model_.evaluate(np.asarray(X))["metrics"]["distance"]["value"])
 
 
-def _trained(
-    asked: _Classifier | Forecaster | _Generator, data: Any, fixed: Mapping[str, Any]
-) -> tuple[api.Model, Any]:
+def _trained(asked: _Learner | Forecaster, data: Any, fixed: Mapping[str, Any]) -> tuple[api.Model, Any]:
     """The model of a run, and its metrics; the run folder is kept only where one was named."""
     given = {"model": asked.model, "seed": asked.seed, "device": asked.device, "epochs": asked.epochs}
     values = merge(dict(asked.recipe or {}), {key: value for key, value in given.items() if value not in _UNSAID})

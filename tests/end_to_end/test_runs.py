@@ -190,6 +190,7 @@ def test_inspect_tells_what_is_there_also_where_it_cannot_be_trained_on(tmp_path
     found = api.inspect(tmp_path / "photos", show=Silent())
     assert (found["n"], found["usable"], found["classes"]) == (25, 5, {"class-0": 5})
     assert len(found["problems"]) == 20 and any("two labels or more" in note for note in found["notes"])
+    assert "one-class" in [each["kind"] for each in found["findings"]]
 
 
 def test_evaluate_compares_with_the_majority_of_training_and_not_of_what_is_evaluated(tmp_path: Path) -> None:

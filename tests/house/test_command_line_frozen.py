@@ -8,15 +8,16 @@ from layerwise.cli import app
 
 FROZEN = {
     "train": {
-        "data", "--task", "--model", "--out", "--epochs", "--budget", "--seed", "--device", "--recipe", "--image",
-        "--text", "--label", "--target", "--time", "--series", "--horizon", "--set", "--json",
+        "data", "--task", "--model", "--out", "--epochs", "--folds", "--budget", "--seed", "--device", "--recipe",
+        "--image", "--text", "--label", "--target", "--time", "--series", "--horizon", "--tensorboard",
+        "--mlflow", "--set", "--json",
     },
     "resume": {"path", "--json"},
     "evaluate": {"path", "data", "--image", "--label", "--set", "--device", "--json"},
     "predict": {"path", "inputs", "--out", "--device", "--json"},
     "explain": {"path", "inputs", "--out", "--set", "--device", "--json"},
     "sample": {"path", "-n", "--seed", "--out", "--set", "--device", "--json"},
-    "inspect": {"data", "--image", "--label", "--json"},
+    "inspect": {"data", "--task", "--image", "--label", "--set", "--page", "--exclude", "--json"},
     "screen": {"data", "--models", "--out", "--seed", "--device", "--set", "--json"},
     "compare": {"paths", "--out", "--json"},
     "report": {"path", "--json"},

@@ -15,7 +15,7 @@ LAYERS = [
     {"models", "engine", "report", "frozen"},
     {"tasks"},
     {"session", "trained"},
-    {"api"},
+    {"api", "folds"},
     {"estimators", "cli"},
 ]
 # `layerwise/__init__.py` names what is public without importing it at run time; others may read its version.

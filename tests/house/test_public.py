@@ -10,7 +10,7 @@ import layerwise
 PUBLIC = [
     "Forecaster", "ImageClassifier", "ImageGAN", "ImageVAE", "LayerwiseError", "Model", "Run", "SequenceClassifier",
     "TextClassifier",
-    "__version__", "load", "resume", "train",
+    "__version__", "cross_validate", "load", "resume", "train",
 ]  # fmt: skip
 
 

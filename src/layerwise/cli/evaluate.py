@@ -27,7 +27,7 @@ def run(
     from layerwise.errors import RecipeError
 
     values = parse_sets(set_ or [])
-    if set(values) > {"data"} or not isinstance(values.get("data", {}), dict):
+    if set(values) - {"data"} or not isinstance(values.get("data", {}), dict):
         raise RecipeError("--set names columns here.", expected="data.COLUMN=NAME, as in --set data.text=review")
     columns = {**values.get("data", {}), **words.columns({"image": image, "label": label})}
     metrics = api.load(path, device=device or "auto").evaluate(data, columns=columns, show=Terminal())

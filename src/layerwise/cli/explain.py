@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from layerwise.cli import words
-from layerwise.cli.predict import given
 
 
 def run(
@@ -38,7 +37,7 @@ def run(
     values = parse_sets(set_ or [])
     if isinstance(values.get("class"), int | float) and not isinstance(values["class"], bool):
         values["class"] = _typed(set_ or [])  # the class 7 is called "7"
-    done = api.explain(path, [given(each) for each in inputs], out=out, device=device, recipe=values)
+    done = api.explain(path, [words.path_or_text(each) for each in inputs], out=out, device=device, recipe=values)
     if json:
         words.print_json({"explain": str(done.path), **done.found})
         return

@@ -28,7 +28,7 @@ def run(
     show = Terminal()
     if out is not None:
         check_table_path(out)
-    table = api.load(path, device=device or "auto").predict([given(each) for each in inputs], show=show)
+    table = api.load(path, device=device or "auto").predict([words.path_or_text(each) for each in inputs], show=show)
     if out is not None:
         write_table(out, table)
         show.say(f"{table.height} predictions written to {out}")
@@ -37,11 +37,6 @@ def run(
     elif out is None:
         for row in table.iter_rows(named=True):
             print(_line(row))
-
-
-def given(word: str) -> str | Path:
-    """A path, or a text as it was typed: a path would lose the second slash of an address in it."""
-    return word if " " in word and not Path(word).exists() else Path(word)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -29,6 +29,11 @@ def columns(given: Mapping[str, str | None]) -> dict[str, str]:
     return {flag: column for flag, column in given.items() if column is not None}
 
 
+def path_or_text(word: str) -> str | Path:
+    """A path, or a text as it was typed: a path would lose the second slash of an address in it."""
+    return word if " " in word and not Path(word).exists() else Path(word)
+
+
 # What examples are called, and what `predict` takes, by task.
 _NOUNS = {
     "image-classification": ("images", "IMAGE..."),
@@ -40,6 +45,11 @@ _NOUNS = {
 }
 _MAKE = ("vae", "gan")  # tasks whose models make examples
 _OF_SAMPLES = ("distance", "kid", "density", "coverage")
+
+
+def noun(task: str) -> str:
+    """What examples of a task are called, in the plural."""
+    return _NOUNS[task][0]
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -64,7 +74,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         print(f"  {name.replace('_', ' '):<10} {found['value']:.3f}{between}{beside}")
     if certainty := metrics.get("calibration"):
         _print_certainty(certainty)
-    print(metrics["verdict"])
+    for sentence in (metrics["verdict"], *metrics.get("verdicts", ())):
+        print(sentence)
 
 
 def _print_certainty(found: Mapping[str, Any]) -> None:

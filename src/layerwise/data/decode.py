@@ -17,8 +17,8 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +139,17 @@ def _first_filter() -> None:
         filters.insert(0, _FILTER)
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Warnings are off in this thread alone, so that none of Pillow's reaches the caller."""
+    _first_filter()
+    _quiet.decoding = True
+    try:
+        yield
+    finally:
+        _quiet.decoding = False
+
+
 def decode(source: Path | str | bytes, preprocess: Preprocess) -> Decoded:
     """Read one image and bring it to the asked size and channels.
 
@@ -231,10 +242,9 @@ def to_uint8(array: NDArray[Any]) -> Pixels:
 
 def _guard(form: str, work: Callable[[], Decoded]) -> Decoded:
     """Do the work with warnings off in this thread, and make every failure a `BadImage`."""
-    _first_filter()
-    _quiet.decoding = True
     try:
-        return work()
+        with silent():
+            return work()
     except BadImage:
         raise
     except MemoryError:
@@ -247,8 +257,6 @@ def _guard(form: str, work: Callable[[], Decoded]) -> Decoded:
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise BadImage(f"{form}: {reason}") from None
-    finally:
-        _quiet.decoding = False
 
 
 def _decode(content: bytes, form: str, preprocess: Preprocess) -> Decoded:

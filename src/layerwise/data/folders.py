@@ -161,6 +161,7 @@ def _read_classes(rows: Rows, listing: Listing, part: str | None, others: Counte
             for file in images:
                 rows.add(file, label=label, part=part)
         if len(rows.files) == before:
+            rows.empty.append(label)
             rows.notes.append(f'The class folder "{label}"{f" of {part}" if part else ""} has no image in it.')
 
 

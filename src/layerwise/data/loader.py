@@ -72,6 +72,7 @@ class ImageBatches:
         normalise: from pixel values to inputs.
         seed: of the run.
         device: where batches are put.
+        balanced: an epoch shows each class as often; see `balanced_order`.
     """
 
     store: Store
@@ -83,6 +84,7 @@ class ImageBatches:
     normalise: Normalise
     seed: int
     device: torch.device
+    balanced: bool = False
 
     @property
     def steps(self) -> int:
@@ -98,11 +100,18 @@ class ImageBatches:
 
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches of one epoch, from step `start` on."""
-        ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)[: self.steps * self.batch_size]
+        train, seed = self.parts["train"], self.seed
+        ids = order(train, self.targets[train], seed=seed, epoch=epoch, balanced=self.balanced)
+        ids = ids[: self.steps * self.batch_size]
         # Chunks begin where they would have begun without a stop: sums over a chunk may round by its size.
         skipped = start % self._chunk
-        for batch_ids, images in self._read(ids[(start - skipped) * self.batch_size :]):
-            inputs = augment(images, batch_ids, self.augment, seed=self.seed, epoch=epoch)
+        done = (start - skipped) * self.batch_size
+        # An image that comes again within an epoch is drawn anew.
+        again = repeats(ids) * REPEATED if self.balanced else None
+        for batch_ids, images in self._read(ids[done:]):
+            when = epoch if again is None else epoch + again[done : done + len(batch_ids)]
+            inputs = augment(images, batch_ids, self.augment, seed=seed, epoch=when)
+            done += len(batch_ids)
             yield from itertools.islice(self._cut(batch_ids, inputs, epoch), skipped, None)
             skipped = 0
 
@@ -144,3 +153,59 @@ def shuffle(ids: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """
     keys = np.random.Philox(key=[seed % 2**64, epoch]).random_raw(len(ids))
     return ids[np.argsort(keys, kind="stable")]
+
+
+REPEATED = 2**32  # epochs that there are at most: draws of an image that comes again within one are as of a later one
+
+
+def order(ids: np.ndarray, targets: np.ndarray, *, seed: int, epoch: int, balanced: bool) -> np.ndarray:
+    """The examples of an epoch in their order, each once or each class as often: (n,) ids and classes -> (n,)."""
+    return balanced_order(ids, targets, seed=seed, epoch=epoch) if balanced else shuffle(ids, seed=seed, epoch=epoch)
+
+
+def balanced_order(ids: np.ndarray, targets: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """As many places as there are examples, each class as often (to within one), in the order of an epoch.
+
+    Of a frequent class an epoch shows some of the examples, drawn without putting back; of a rare one each several
+    times, as often as any other of it (to within one). A function of (seed, epoch, examples).
+
+    Args:
+        ids: (n,) examples.
+        targets: (n,) their classes.
+        seed: of the run.
+        epoch: from 0.
+
+    Returns:
+        (n,) ids, some of them several times.
+
+    Example:
+        >>> shown = balanced_order(np.arange(10), np.array([0] * 8 + [1] * 2), seed=0, epoch=0)
+        >>> int((shown >= 8).sum()), len(shown)
+        (5, 10)
+    """
+    names, places = np.unique(targets, return_inverse=True)
+    most, more = divmod(len(ids), len(names))
+    picked = []
+    for place in range(len(names)):
+        count = most + ((place - epoch) % len(names) < more)  # who gets one more goes round
+        members = shuffle(ids[places == place], seed=seed + (place + 1) * _CLASS, epoch=epoch)
+        picked.append(np.resize(members, count))
+    return shuffle(np.concatenate(picked), seed=seed, epoch=epoch)
+
+
+_CLASS = 0xBA1A
+
+
+def repeats(ids: np.ndarray) -> np.ndarray:
+    """How often each has come before in the same list: (n,).
+
+    Example:
+        >>> repeats(np.array([4, 7, 4, 4])).tolist()
+        [0, 0, 1, 2]
+    """
+    sort = np.argsort(ids, kind="stable")
+    first = np.flatnonzero(np.diff(ids[sort], prepend=ids.min(initial=0) - 1))
+    counts = np.diff(first, append=len(ids))
+    found = np.empty(len(ids), dtype=np.int64)
+    found[sort] = np.arange(len(ids)) - np.repeat(first, counts)
+    return found

@@ -19,8 +19,8 @@ CONFLICTS = 0.01  # share of rows that may have the time of another row of the s
 _SPARSE = 50  # steps of the grid a value: more is a wrong time, not a gap
 _ROOM = 1000
 _NOWHERE = np.iinfo(np.int64).min  # the position of what is not on the grid
-_REPEATED = "another row has this time, and the same value or the only one"
-_CONFLICT = "another row has this time and a different value; the last one is used"
+REPEATED = "another row has this time, and the same value or the only one"
+CONFLICT = "another row has this time and a different value; the last one is used"
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _distinct(cells: Cells, positions: Numbers, places: Numbers, problems: _Prob
     kept = np.flatnonzero(~again)[np.cumsum(~again) - ~again]  # for each row, the place of the one that is kept
     same = again & (empty | (cells.values[places] == cells.values[places[kept]]))
     differs = again & ~same
-    for which, reason in ((same, _REPEATED), (differs, _CONFLICT)):
+    for which, reason in ((same, REPEATED), (differs, CONFLICT)):
         mask = np.zeros(len(cells.rows), dtype=bool)
         mask[places[which]] = True
         problems.add(mask, reason)
@@ -243,7 +243,7 @@ def _filled(
     ids = tuple(cells.ids[code] for code in codes[starts])
     first = tuple(positions[places[starts]].tolist())
     panel = Panel(ids, tuple(values), calendar, first, problems.table())
-    return Panel(ids, panel.values, calendar, first, panel.problems, (*notes, *_about(panel)))
+    return Panel(ids, panel.values, calendar, first, panel.problems, (*notes, *about(panel)))
 
 
 def _refuse_far(cells: Cells, places: Numbers, steps: Numbers, calendar: Calendar) -> None:
@@ -261,8 +261,8 @@ def _refuse_far(cells: Cells, places: Numbers, steps: Numbers, calendar: Calenda
     )
 
 
-def _about(panel: Panel) -> list[str]:
-    """Notes on gaps, series that never change, and series of a single value."""
+def about(panel: Panel) -> list[str]:
+    """Notes on gaps, series that never change, and series of a single value; they are among those of a panel."""
     notes = []
     missing = np.array([np.count_nonzero(np.isnan(values)) for values in panel.values])
     if missing.any():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from layerwise.data.loader import shuffle
+from layerwise.data.loader import order, shuffle
 
 _PART_BATCH = 256  # sequences a batch of a part that is only looked at, where nothing depends on the batch
 
@@ -83,6 +83,7 @@ class SequenceBatches:
         device: where batches are put.
         pool: batches whose sequences are sorted by length among themselves: more saves padding, and mixes an epoch
             less.
+        balanced: an epoch shows each class as often; see `loader.balanced_order`.
     """
 
     sequences: Ragged
@@ -92,6 +93,7 @@ class SequenceBatches:
     seed: int
     device: torch.device
     pool: int = 50
+    balanced: bool = False
 
     @property
     def steps(self) -> int:
@@ -101,7 +103,9 @@ class SequenceBatches:
 
     def train(self, epoch: int, start: int = 0) -> Iterator[SequenceBatch]:
         """Shuffled batches of like length of one epoch, from step `start` on."""
-        ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)[: self.steps * self.batch_size]
+        train = self.parts["train"]
+        ids = order(train, self.targets[train], seed=self.seed, epoch=epoch, balanced=self.balanced)
+        ids = ids[: self.steps * self.batch_size]
         lengths, pool = self.sequences.lengths, self.pool * self.batch_size
         cut: list[np.ndarray] = []
         for first in range(0, len(ids), pool):
@@ -109,8 +113,8 @@ class SequenceBatches:
             some = some[np.argsort(lengths[some], kind="stable")]
             cut += [some[place : place + self.batch_size] for place in range(0, len(some), self.batch_size)]
         # By another key than the ids', so that the order of lengths tells nothing of the order of examples.
-        order = shuffle(np.arange(len(cut)), seed=self.seed + _ORDER, epoch=epoch)
-        for place in order[start:]:
+        places = shuffle(np.arange(len(cut)), seed=self.seed + _ORDER, epoch=epoch)
+        for place in places[start:]:
             yield self._batch(cut[place])
 
     def part(self, name: str) -> Iterator[SequenceBatch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ PARTS = {
 class Rows:
     """Examples as columns of equal length, row = id.
 
-    `names` are for people (always printable), `files` are real paths, with surrogates where a name is not UTF-8.
+    `names` are for people (always printable), `files` are real paths, with surrogates where a name is not UTF-8;
+    `beside` are further columns of a table, by the name that was asked for.
     """
 
     root: Path | None = None
@@ -40,7 +41,9 @@ class Rows:
     parts: list[str | None] = field(default_factory=list)
     problems: list[str | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)  # class folders without an image
     arrays: NDArray[np.uint8] | None = None
+    beside: dict[str, list[str | None]] = field(default_factory=dict)
 
     def add(self, file: str, *, label: str | None, part: str | None, problem: str | None = None) -> None:
         """Append one file."""
@@ -98,18 +101,27 @@ def alike(classes: Sequence[str]) -> list[str]:
         >>> alike(["Cat", "cat", "dog"])
         ['The classes "Cat", "cat" differ only by case, spaces or Unicode form; they are kept apart.']
     """
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        groups.setdefault(unicodedata.normalize("NFC", name.strip().casefold()), []).append(name)
     return [
-        f"The classes {', '.join(_shown(name) for name in names)} differ only by case, spaces or Unicode form; "
+        f"The classes {', '.join(quoted(name) for name in names)} differ only by case, spaces or Unicode form; "
         "they are kept apart."
-        for names in groups.values()
-        if len(names) > 1
+        for names in alike_names(classes)
     ]
 
 
-def _shown(name: str) -> str:
+def alike_names(classes: Sequence[str]) -> list[list[str]]:
+    """Classes whose names differ only by case, by outer spaces, or by their Unicode form, together.
+
+    Example:
+        >>> alike_names(["Cat", "cat ", "dog"])
+        [['Cat', 'cat ']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(unicodedata.normalize("NFC", name.strip().casefold()), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def quoted(name: str) -> str:
     """A quoted name; a decomposed one with its code points, as it would look the same."""
     return f'"{name}"' if unicodedata.is_normalized("NFC", name) else f'"{name}" (decomposed: {name!a})'
 
@@ -127,6 +139,24 @@ def counted(reasons: Iterable[Any], most: int = 5) -> str:
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     shown = ", ".join(f'{count} x "{reason}"' for reason, count in ranked[:most])
     return shown + (f" and {len(ranked) - most} other reasons" if len(ranked) > most else "")
+
+
+def require_columns(asked: Mapping[str, str], found: Iterable[str]) -> None:
+    """Stop where a column decides on the parts and the data are no table.
+
+    Args:
+        asked: "group" and "time" -> column, as in split.group and split.time.
+        found: which of them the data have.
+
+    Raises:
+        DataError: one is missing.
+    """
+    for name in sorted(set(asked) - set(found)):
+        raise DataError(
+            f"split.{name}={asked[name]} names a column, and the data are no table.",
+            expected="a table (.csv .tsv .parquet .jsonl or a frame) with that column",
+            fix="Of image files, split.group=burst keeps runs of frames together." if name == "group" else "",
+        )
 
 
 def require_usable(problems: Iterable[str | None], where: str) -> None:

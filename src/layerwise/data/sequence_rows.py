@@ -34,6 +34,7 @@ class SequenceRows:
         problems: why a series cannot be used, or none.
         notes: what was found and what looks odd.
         columns: series, time, target and label -> the column that was read; empty where there are none.
+        beside: of tables, what decides on parts -> a value a series, or none.
     """
 
     names: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class SequenceRows:
     problems: list[str | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, list[str | None]] = field(default_factory=dict)
 
     def add(self, name: str, values: Values | None, label: str | None, part: str | None, problem: str | None) -> None:
         """Append one series."""

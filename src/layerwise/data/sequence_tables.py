@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from layerwise.data.delimited import Table
 from layerwise.data.rows import part_of
 from layerwise.data.sequence_rows import SequenceRows
+from layerwise.data.split_groups import moments as moments_of
 from layerwise.data.stamps import on_one_clock, read_stamps
+from layerwise.data.tables import columns_of
 from layerwise.errors import DataError, nearest
 
 _SERIES = ("series", "series_id", "sequence", "sequence_id", "unique_id", "case", "case_id", "id")
@@ -31,12 +33,22 @@ class Columns:
         time: what its rows are ordered by: numbers, or dates and times.
         target: the values, several names apart by commas.
         label: the class, the same in all rows of a series.
+        group: whose series it is, the same in all rows of a series; decides on parts, and is never guessed.
+        when: when the series was, by its last time; decides on parts, and is never guessed.
     """
 
     series: str | None = None
     time: str | None = None
     target: str | None = None
     label: str | None = None
+    group: str | None = None
+    when: str | None = None
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The columns that decide on parts, as "group" and "time"."""
+        named = {"group": self.group, "time": self.when}
+        return {name: column for name, column in named.items() if column is not None}
 
     @property
     def given(self) -> list[str]:
@@ -69,7 +81,9 @@ def read_long(opened: Table, columns: Columns, *, labelled: bool) -> SequenceRow
     label = _pick(table, columns.label, _LABEL, "label", "the label", needed=labelled)
     split = _pick(table, None, _SPLIT, "split", "the part")
     assert series is not None
-    targets = _targets(table, columns.target, [each for each in (series, time, label, split) if each])
+    beside = _Beside(table, columns)
+    taken = [each for each in (series, time, label, split, *columns.beside.values()) if each]
+    targets = _targets(table, columns.target, taken)
     problems = _Problems(opened)
     values = np.stack([_floats(table[target], problems) for target in targets], axis=1)  # (rows, C)
     keys = _texts(table[series])
@@ -77,18 +91,21 @@ def read_long(opened: Table, columns: Columns, *, labelled: bool) -> SequenceRow
     moments = np.arange(table.height) if time is None else _moments(table[time], problems)
     order = np.lexsort((moments, codes))  # by series, then by time
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    unsorted = np.unique(codes[order[1:]][(np.diff(order) < 0) & (np.diff(codes[order]) == 0)])
     chosen = {"series": series, "time": time, "target": ",".join(targets), "label": label}
     found = SequenceRows(columns={flag: column for flag, column in chosen.items() if column is not None})
     order_by = f'time "{time}"' if time else "no column of times, so rows in the order of the table"
     of_label = f'label "{label}", ' if label else ""
     found.notes += problems.notes
+    if len(unsorted):
+        found.notes.append(f"The rows of {len(unsorted):,} series were not in order of time; they were sorted.")
     found.notes.append(f'{name}: series "{series}", {order_by}, {of_label}values {", ".join(targets)}.')
     for rows in np.split(order, starts[1:]):
         key = names[codes[rows[0]]]
         text, problem = _one(table, label, rows)
         word, twofold = _one(table, split, rows)
         part = part_of(word) if word else None
-        problem = twofold or problem or (f'the part is "{word}"' if word and part is None else None)
+        problem = twofold or beside.add(rows) or problem or (f'the part is "{word}"' if word and part is None else None)
         if problem is None and labelled and not text:
             problem = "no label"
         if problem is None and time is not None and len(np.unique(moments[rows])) < len(rows):
@@ -97,7 +114,37 @@ def read_long(opened: Table, columns: Columns, *, labelled: bool) -> SequenceRow
             problem = f'no series in "{series}" ({len(rows)} rows)'
         problem = problems.first(rows) or problem
         found.add(f"{name}:{key or '(none)'}", None if problem else values[rows], text or None, part, problem)
+    found.beside = beside.found
     return found
+
+
+class _Beside:
+    """What decides on the parts of series, series by series.
+
+    Attributes:
+        found: "group" and "time", as far as they are wanted -> a value a series, or none.
+    """
+
+    def __init__(self, table: pl.DataFrame, columns: Columns) -> None:
+        self._texts = columns_of(table, columns.beside)
+        self._columns = columns.beside
+        self.found: dict[str, list[str | None]] = {name: [] for name in self._texts}
+        if "time" in self._texts:
+            self._moments, self._known = moments_of(table[columns.beside["time"]])
+
+    def add(self, rows: NDArray[np.int64]) -> str | None:
+        """The next series: its group, and its last time; or a problem, where it is of several groups."""
+        if "time" in self.found:
+            known = rows[self._known[rows]]
+            last = int(known[self._moments[known].argmax()]) if len(known) else -1
+            self.found["time"].append(self._texts["time"][last] if len(known) else None)
+        if "group" not in self.found:
+            return None
+        groups = sorted({group for row in rows.tolist() if (group := self._texts["group"][row]) is not None})
+        self.found["group"].append(groups[0] if groups else None)
+        if len(groups) < 2:
+            return None
+        return f'"{groups[0][:40]}" and "{groups[1][:40]}" in "{self._columns["group"]}"'
 
 
 class _Problems:

@@ -51,7 +51,7 @@ class SequenceSource:
 
     Args:
         table: id u32 (the row), path (for people), label or null, split "train", "valid", "test" or null (as given),
-            hash of the values, problem or null.
+            hash of the values, problem or null; and group and time, as text or null, where columns of them were named.
         sequences: (total, C) float64, finite; a series with a problem has no step.
         classes: sorted, whole numbers by value; the union over the parts.
         held_out: the user's name of the reported part: "val" where only train and val were given, else "test".
@@ -110,6 +110,7 @@ def read_rows(
     path = Path(os.path.abspath(os.path.expanduser(data))) if isinstance(data, str | Path) else None
     if is_table(data):
         return sequence_tables.read_long(_table(data if path is None else path), columns, labelled=labelled)
+    words.require_columns(columns.beside, ())
     if columns.given:
         flags = ", ".join(f"--{name}" for name in columns.given)
         raise DataError(f"{flags} names a column.", expected="a table as data", fix="Leave it out.")
@@ -173,6 +174,7 @@ def _source(
     parts = ["test" if part == "valid" else part for part in found.parts] if held_out == "val" else found.parts
     columns = {"path": found.names, "label": found.labels, "split": parts, "hash": hashes, "problem": problems}
     table = pl.DataFrame({"id": range(len(found.names)), **columns}, schema=SCHEMA)
+    table = table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in found.beside.items())
     return SequenceSource(table, sequences, classes, held_out, (*notes, *words.alike(classes)), found.columns)
 
 

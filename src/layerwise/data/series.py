@@ -42,12 +42,14 @@ class SeriesSource:
             empty or begin with NaN. None where no part is held out.
         held_out: the user's name of that part: "test", "val" or "valid".
         layout: which columns were read; none for arrays.
+        others: columns of the table that were not.
     """
 
     panel: Panel
     test: Panel | None
     held_out: str
     layout: Layout | None
+    others: tuple[str, ...] = ()
 
 
 def find_series(
@@ -107,11 +109,13 @@ def _from_tables(train: object, table: Table, held: object | None, held_out: str
         notes += beside
     panel = build_panel(table_cells(table, layout))
     panel = replace(panel, notes=(*table.notes, *notes, *panel.notes))
+    read = {layout.time, layout.series, *layout.targets}
+    others = tuple(name for name in table.frame.columns if name not in read)
     if rest is None:
-        return SeriesSource(panel, None, held_out, layout)
+        return SeriesSource(panel, None, held_out, layout, others)
     find_layout(rest.frame, layout)  # names a column that is missing
     test = build_panel(table_cells(rest, layout), calendar=panel.calendar)
-    return SeriesSource(panel, _following(panel, test), held_out, layout)
+    return SeriesSource(panel, _following(panel, test), held_out, layout, others)
 
 
 def _parts(data: object) -> tuple[object, object | None, str]:

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from layerwise.data.delimited import Table, read_delimited
 from layerwise.data.rows import Rows, part_of, printable
 from layerwise.errors import DataError, nearest
 
+_NONE: Mapping[str, str] = {}
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 _IMAGE_NAMES = ("image", "path", "file", "filename")
 _LABEL_NAMES = ("label", "class", "target")
@@ -101,10 +103,19 @@ def from_pandas(frame: Any) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-def read_rows(table: Table | pl.DataFrame, root: Path, *, image: str | None, label: str | None, labelled: bool) -> Rows:
+def read_rows(
+    table: Table | pl.DataFrame,
+    root: Path,
+    *,
+    image: str | None,
+    label: str | None,
+    labelled: bool,
+    beside: Mapping[str, str] = _NONE,
+) -> Rows:
     """Rows from a table; paths in it are relative to `root`.
 
-    A missing file, path or label is a problem of its row. A column called `split` gives the parts.
+    A missing file, path or label is a problem of its row. A column called `split` gives the parts. `beside` are further
+    columns that are wanted: name -> column.
 
     Raises:
         DataError: a column is missing or cannot be guessed, or the split column has unknown or missing words.
@@ -117,7 +128,7 @@ def read_rows(table: Table | pl.DataFrame, root: Path, *, image: str | None, lab
         label_column = _column(frame, label, _LABEL_NAMES, "label", "labels")
     names = texts_of(frame, image_column)
     labels = texts_of(frame, label_column) if label_column else [None] * len(names)
-    rows = Rows(root=root, notes=list(table.notes))
+    rows = Rows(root=root, notes=list(table.notes), beside=columns_of(frame, beside))
     for row, (name, text, part) in enumerate(zip(names, labels, given_parts(table), strict=True)):
         file, problem = _file(name, root)
         problem = table.problems.get(row, problem)
@@ -127,6 +138,22 @@ def read_rows(table: Table | pl.DataFrame, root: Path, *, image: str | None, lab
         if not file:
             rows.names[-1] = table.name(row)
     return rows
+
+
+def columns_of(frame: pl.DataFrame, named: Mapping[str, str]) -> dict[str, list[str | None]]:
+    """Columns as text without outer spaces, null where nothing is left, by the name that each is asked for by.
+
+    Raises:
+        DataError: there is none of that name; the nearest one is named.
+
+    Example:
+        >>> columns_of(pl.DataFrame({"patient": [7, None]}), {"group": "patient"})
+        {'group': ['7', None]}
+    """
+    return {
+        name: [(text or "").strip() or None for text in texts_of(frame, asked_column(frame, column))]
+        for name, column in named.items()
+    }
 
 
 def texts_of(frame: pl.DataFrame, column: str) -> list[str | None]:

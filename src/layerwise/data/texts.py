@@ -37,6 +37,7 @@ SCHEMA = {
     "problem": pl.String,
 }
 _PYTHON = 'a path, a frame, (texts, labels), or {"train": (texts, labels), "test": (texts, labels)}'
+_NONE: Mapping[str, str] = {}
 _ORDER = (None, "train", "valid", "test")
 
 
@@ -46,11 +47,13 @@ class TextSource:
 
     Fields:
         table: id u32 (the row number), path ("reviews.csv:13": file and line), text, label or null, split "train",
-            "valid", "test" or null (as given), hash (SHA-256 of the text in UTF-8) or null, problem or null.
+            "valid", "test" or null (as given), hash (SHA-256 of the text in UTF-8) or null, problem or null; and what
+            was asked for beside, each as text or null.
         classes: sorted (whole numbers by value), the union over the parts.
         held_out: the user's name of the part that figures are reported on: "val" where only train and val were given
             (its rows then have the split "test"), else "test".
         notes: what was passed over or guessed, and what looks odd.
+        reading: of the notes, those on how the data were read.
         columns: "text" and "label" -> the column that was read; empty for arrays.
     """
 
@@ -59,6 +62,7 @@ class TextSource:
     held_out: str = "test"
     notes: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    reading: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.table.height
@@ -75,6 +79,7 @@ class _Found:
     problems: list[str | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, list[str | None]] = field(default_factory=dict)
 
     def add(self, name: str, text: str | None, label: str | None, part: str | None, problem: str | None) -> None:
         self.names.append(name)
@@ -92,6 +97,7 @@ def find_texts(
     labelled: bool = True,
     pairs: bool = True,
     known: Mapping[str, str] | None = None,
+    beside: Mapping[str, str] = _NONE,
 ) -> TextSource:
     """Find texts and their labels; nothing of the user's is changed.
 
@@ -104,6 +110,7 @@ def find_texts(
         labelled: False takes texts without labels too.
         pairs: whether a table called after one part brings the others of its name with it.
         known: "text" and "label" -> columns that were read before; taken in place of a guess where the table has them.
+        beside: further columns that the result is to have: its name for each -> the table's.
 
     Raises:
         DataError: there is nothing there, the columns cannot be told, or no row can be used.
@@ -116,6 +123,8 @@ def find_texts(
     parts = _parts_of(data, labelled, pairs, found.notes)
     if all(isinstance(each, _Pair) for each in parts.values()) and (text or label):
         raise DataError("--text and --label name columns of a table.", expected="a table", fix="Leave them out.")
+    if any(isinstance(each, _Pair) for each in parts.values()):
+        rows.require_columns(beside, ())
     columns: Columns | None = None
     for part in sorted(parts, key=_ORDER.index):
         each = parts[part]
@@ -137,6 +146,8 @@ def find_texts(
             found.notes.append(f'{each.file or part} has no column "{missing[0]}", and is not used.')
             continue
         _add_table(found, each, columns, part, labelled)
+        for name, values in tables.columns_of(each.frame, beside).items():
+            found.beside.setdefault(name, []).extend(values)
     return _source(found, labelled, str(data) if isinstance(data, str | Path) else "the data")
 
 
@@ -267,6 +278,7 @@ def _source(found: _Found, labelled: bool, where: str) -> TextSource:
     ]
     columns = {"path": found.names, "text": found.texts, "label": found.labels, "split": parts}
     table = pl.DataFrame({"id": range(len(parts)), **columns, "hash": hashes, "problem": found.problems}, schema=SCHEMA)
+    table = table.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in found.beside.items())
     usable = table.filter(pl.col("problem").is_null())
     classes = rows.sort_classes(usable["label"].drop_nulls())
     if labelled and len(classes) > max(20, usable.height / 2):
@@ -276,7 +288,8 @@ def _source(found: _Found, labelled: bool, where: str) -> TextSource:
             fix="Name the column of labels with --label COLUMN (label=... in Python).",
         )
     notes = [*found.notes, *_problems(table), *_copies(usable), *rows.alike(classes), *_untrained(usable)]
-    return TextSource(table, classes, held_out, tuple(dict.fromkeys(notes)), found.columns)
+    reading = tuple(dict.fromkeys(found.notes))
+    return TextSource(table, classes, held_out, tuple(dict.fromkeys(notes)), found.columns, reading)
 
 
 def _problems(table: pl.DataFrame) -> list[str]:

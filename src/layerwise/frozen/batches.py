@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from layerwise.data.augment import mixup
-from layerwise.data.loader import Batch, ImageBatches, shuffle
+from layerwise.data.loader import Batch, ImageBatches, order, repeats
 from layerwise.frozen.shelf import Shelf, fill, row_key
 from layerwise.frozen.views import PLAIN, Views
 
@@ -107,7 +107,12 @@ def keep(
 
 def missing(shelf: Shelf, hashes: list[str], views: Views, ids: Rows, numbers: Rows) -> int:
     """How many of these rows a shelf lacks."""
-    return int((shelf.find(_keys(hashes, views, ids, numbers)) < 0).sum())
+    return int((~present(shelf, hashes, views, ids, numbers)).sum())
+
+
+def present(shelf: Shelf, hashes: list[str], views: Views, ids: Rows, numbers: Rows) -> NDArray[np.bool_]:
+    """Which of these rows a shelf holds: (B,) rows and (B,) views -> (B,)."""
+    return shelf.find(_keys(hashes, views, ids, numbers)) >= 0
 
 
 def _keys(hashes: list[str], views: Views, ids: Rows, numbers: Rows) -> list[bytes]:
@@ -132,6 +137,7 @@ class FrozenBatches:
         mixup: alpha of the Beta distribution for mixing activations; 0 is off.
         seed: of the run.
         device: where batches are put.
+        balanced: an epoch shows each class as often; see `loader.balanced_order`. One batch of all does not need it.
     """
 
     activations: Activations
@@ -145,6 +151,7 @@ class FrozenBatches:
     mixup: float
     seed: int
     device: torch.device
+    balanced: bool = False
 
     @property
     def steps(self) -> int:
@@ -159,8 +166,10 @@ class FrozenBatches:
         if not self.batch_size:
             yield from [self._whole()] if start == 0 else []
             return
-        ids = shuffle(self.parts["train"], seed=self.seed, epoch=epoch)[: self.steps * self.batch_size]
-        numbers = self.views.numbers(self.images[ids], epoch)
+        train = self.parts["train"]
+        ids = order(train, self.targets[train], seed=self.seed, epoch=epoch, balanced=self.balanced)
+        ids = ids[: self.steps * self.batch_size]
+        numbers = self._numbers(ids, epoch)
         self.activations.ready(ids, numbers)
         for first in range(start * self.batch_size, len(ids), self.batch_size):
             cut = slice(first, first + self.batch_size)
@@ -174,6 +183,14 @@ class FrozenBatches:
         for first in range(0, len(ids), size):
             cut = ids[first : first + size]
             yield self._batch(cut, np.full(len(cut), PLAIN))
+
+    def _numbers(self, ids: Rows, epoch: int) -> Rows:
+        """Views of an epoch's images: of one that comes again within it, that of the epoch after."""
+        again = repeats(ids) if self.balanced else np.zeros(len(ids), np.int64)
+        numbers = np.empty(len(ids), np.int64)
+        for time in np.unique(again).tolist():
+            numbers[again == time] = self.views.numbers(self.images[ids[again == time]], epoch + time)
+        return numbers
 
     def _whole(self) -> Batch:
         ids = np.tile(self.parts["train"], self.views.count)

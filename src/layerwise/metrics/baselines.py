@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.metrics.intervals import percentiles
+from layerwise.metrics.macro import macro_f1_difference
 from layerwise.metrics.scores import Array, accuracy, predicted_classes
 
+ACCURACY, MACRO_F1 = "accuracy", "macro_f1"  # what a verdict may be about
 RESAMPLES = 10_000
 FEW = 30  # examples: below, the verdict says how few they are
 
@@ -35,17 +37,27 @@ def majority(train_targets: Array, targets: Array, classes: int) -> NDArray[np.f
     return np.tile(shares, (len(targets), 1))
 
 
-def verdict(probabilities: Array, baseline_probabilities: Array, targets: Array, *, than: str, seed: int = 0) -> str:
+def verdict(
+    probabilities: Array,
+    baseline_probabilities: Array,
+    targets: Array,
+    *,
+    than: str,
+    measure: str = ACCURACY,
+    seed: int = 0,
+) -> str:
     """One sentence for people: does the model beat a baseline on the same examples?
 
     From a paired bootstrap of the difference in accuracy on the same examples, to which one example that only the
     model gets right and one that only the baseline gets right are added, so that a handful of examples never looks
-    certain (Bonett & Price 2012).
+    certain (Bonett & Price 2012). Of macro F1, `macro_f1_difference` says how; a baseline that always says one class
+    then counts as no less than guessing at the classes' shares, which looks at no example either.
 
     Args:
         probabilities, baseline_probabilities: `(n, classes)`.
         targets: `(n,)` integers.
         than: what the baseline is called within the sentence.
+        measure: "accuracy" or "macro_f1".
         seed: of the bootstrap.
 
     Example:
@@ -53,17 +65,38 @@ def verdict(probabilities: Array, baseline_probabilities: Array, targets: Array,
         >>> print(verdict(rows, np.tile([0.5, 0.5], (40, 1)), np.array([0, 1] * 20), than='always answering "cat"'))
         Better than always answering "cat": accuracy 1.000 against 0.500 (difference 0.500, 95 % interval 0.31 to 0.64).
     """
+    few = f" Only {len(targets)} example{'s' * (len(targets) > 1)}: more would tell." if len(targets) < FEW else ""
+    if measure == MACRO_F1:
+        return (
+            _by_macro_f1(
+                predicted_classes(probabilities), predicted_classes(baseline_probabilities), targets, than, seed
+            )
+            + few
+        )
     mine = predicted_classes(probabilities) == targets
     theirs = predicted_classes(baseline_probabilities) == targets
     wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
     low, high = accuracy_difference(wins, losses, len(targets), seed)
     a, b = accuracy(probabilities, targets), accuracy(baseline_probabilities, targets)
-    start = "Better" if low > 0 else "Worse" if high < 0 else "Not better"
-    only = f" Only {len(targets)} example{'s' * (len(targets) > 1)}: more would tell." if len(targets) < FEW else ""
+    return f"{_claim(low, high)} than {than}: accuracy {a:.3f} against {b:.3f} ({_between(a - b, low, high)}).{few}"
+
+
+def _by_macro_f1(mine: Array, theirs: Array, targets: Array, than: str, seed: int) -> str:
+    blind = len(np.unique(theirs)) == 1
+    found = macro_f1_difference(mine, theirs, targets, chance=blind, seed=seed)
+    chance = " by guessing at the classes' shares" * blind
     return (
-        f"{start} than {than}: accuracy {a:.3f} against {b:.3f} "
-        f"(difference {a - b:.3f}, 95 % interval {low:.2f} to {high:.2f}).{only}"
+        f"{_claim(found.low, found.high)} than {than}: macro F1 {found.first:.3f} against {found.second:.3f}{chance} "
+        f"({_between(found.first - found.second, found.low, found.high)}; macro F1, as classes are uneven)."
     )
+
+
+def _claim(low: float, high: float) -> str:
+    return "Better" if low > 0 else "Worse" if high < 0 else "Not better"
+
+
+def _between(difference: float, low: float, high: float) -> str:
+    return f"difference {difference:.3f}, 95 % interval {low:.2f} to {high:.2f}"
 
 
 def accuracy_difference(wins: int, losses: int, n: int, seed: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from layerwise.metrics.baselines import accuracy_difference
-from layerwise.metrics.forecast import Groups, Values, mean_interval
+from layerwise.metrics.means import Groups, Values, mean_interval
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

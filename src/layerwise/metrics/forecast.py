@@ -4,11 +4,8 @@ Shapes: n windows, `horizon` steps ahead. `y` and `forecast` are (n, horizon); N
 and is left out. A score is the mean over windows of each window's mean, so a series counts the same whatever its size
 or gaps; windows without a known value are left out.
 
-Intervals resample whole series or stretches of time (`groups`), never single steps, as errors within them go together.
-Scores of series are skewed: the plain percentile bootstrap and Student's interval then cover 88 to 93 times in 100, so
-the bootstrap is studentised (P. Hall, "Theoretical Comparison of Bootstrap Confidence Intervals", Annals of Statistics
-1988). `tests/unit/metrics/test_forecast.py` simulates its coverage. One group alone has no interval: low and high are
-None.
+Intervals resample whole series or stretches of time (`groups`), never single steps, as errors within them go together;
+`means.py` says how. `tests/unit/metrics/test_forecast.py` simulates their coverage.
 """
 
 from __future__ import annotations
@@ -18,19 +15,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from layerwise.metrics.intervals import wilson
+from layerwise.metrics.means import Groups, Interval, Values, mean_interval
 
-Values = NDArray[np.float64]
-Groups = NDArray[np.integer]
-Interval = dict[str, float | None]
-
-FEW = 8  # groups: below, draws of a bootstrap are too few to be studentised, and Student's interval stands
-MANY = 2000  # groups: above, the mean is normal whatever the scores
 FEW_SERIES = 20  # below, stretches of time are resampled instead of series
-LEVEL = 0.95
-_CHUNK = 2_000_000  # drawn counts held at once: 16 MB
+STRETCHES = 8  # at most, of windows that overlap
 
 
 # Scores of windows: (n,)
@@ -193,10 +183,14 @@ def coverage(y: Values, low: Values, high: Values) -> float:
 def blocks(series: Groups, positions: Groups, horizon: int) -> NDArray[np.int64]:
     """Which windows an interval keeps together: those of a series, or where series are few, of a stretch of time.
 
+    A stretch is two horizons long or longer. Where windows overlap, those on both sides of a border share values, and
+    errors that are carried on go across it: so there are at most eight stretches, however many windows. With two
+    horizons each, the intervals of 500 and 1,500 windows covered 0.91 times (`benchmarks/coverage.py`).
+
     Args:
         series: (n,) of each window.
         positions: (n,) of each window's origin, on the calendar that all series share.
-        horizon: steps ahead; a stretch is two horizons long.
+        horizon: steps ahead.
 
     Returns:
         (n,) numbers of groups.
@@ -207,60 +201,13 @@ def blocks(series: Groups, positions: Groups, horizon: int) -> NDArray[np.int64]
     """
     if len(np.unique(series)) >= FEW_SERIES:
         return np.asarray(np.unique(series, return_inverse=True)[1], dtype=np.int64)
-    return np.asarray((positions - positions.min()) // (2 * horizon), dtype=np.int64)
-
-
-def mean_interval(rows: Values, groups: Groups | None = None, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of windows' scores with its 95 % interval.
-
-    Args:
-        rows: (n,) scores; NaN is left out.
-        groups: (n,) windows that stay together; each is one of its own where none are given.
-        resamples: draws of the bootstrap.
-        seed: the same seed gives the same bounds.
-
-    Returns:
-        `{"value", "low", "high"}`; low and high are None where fewer than two groups have a score, value is NaN where
-        no window has one.
-
-    Example:
-        >>> mean_interval(np.array([1.0, 2.0, 3.0]))["value"]
-        2.0
-    """
-    known = np.isfinite(rows)
-    if not known.any():
-        return {"value": math.nan, "low": None, "high": None}
-    names = np.flatnonzero(known) if groups is None else groups[known]
-    codes = np.unique(names, return_inverse=True)[1]
-    value, counts = float(rows[known].mean()), np.bincount(codes).astype(np.float64)
-    n = len(counts)
-    if n < 2:
-        return {"value": value, "low": None, "high": None}
-    rest = np.bincount(codes, rows[known]) - value * counts  # (groups,): how far the sum of each is from its share
-    error = math.sqrt(n / (n - 1) * float((rest**2).sum())) / counts.sum()
-    if FEW <= n <= MANY and error > 0:
-        low, high = _studentised(rest, counts, resamples, np.random.default_rng([seed, 3]))
-        error *= n / (n - 1)  # by simulation: with 30 groups the draws alone cover 93 to 94 times in 100
-    else:
-        high = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-        low = -high
-    return {"value": value, "low": value - high * error, "high": value - low * error}
-
-
-def _studentised(rest: Values, counts: Values, resamples: int, random: np.random.Generator) -> tuple[float, float]:
-    """Quantiles of (mean of a draw - mean) / standard error of the draw; rest and counts are (groups,)."""
-    n, parts = len(rest), []
-    columns = np.stack([rest, counts, rest**2, rest * counts, counts**2], axis=1)  # (groups, 5)
-    step = max(1, _CHUNK // n)
-    for start in range(0, resamples, step):
-        drawn = random.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start))  # (draws, groups)
-        sums, sizes, squares, crossed, sizes2 = (drawn @ columns).T
-        moved = sums / sizes
-        spread = np.maximum(squares - 2 * moved * crossed + moved**2 * sizes2, 0.0)
-        error = np.sqrt(n / (n - 1) * spread) / sizes
-        parts.append(np.divide(moved, error, out=np.zeros_like(moved), where=error > 0))
-    low, high = np.quantile(np.concatenate(parts), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    origins = np.unique(positions)
+    past = positions.astype(np.int64) - int(origins[0])
+    if len(origins) < 2 or np.diff(origins).min() >= horizon:
+        return np.asarray(past // (2 * horizon), dtype=np.int64)
+    span = int(past.max()) + 1
+    count = min(STRETCHES, max(span // (2 * horizon), 1 + (span > 2 * horizon)))
+    return np.asarray(past * count // span, dtype=np.int64)
 
 
 def forecast_metrics(

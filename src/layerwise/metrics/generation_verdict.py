@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from layerwise.metrics.forecast import mean_interval
 from layerwise.metrics.generation import Influence, frechet_influence
+from layerwise.metrics.means import mean_interval
 
 Values = NDArray[np.float64]
 

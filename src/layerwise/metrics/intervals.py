@@ -12,7 +12,15 @@ width. So each score has the interval that was found to keep its promise:
   loss and one mistake (2 nats, or the logarithm of the number of classes where that is more, which is what a guess
   costs), widened as Student's t is (Hesterberg 2015).
 
-`tests/unit/metrics/test_intervals.py` simulates their coverage.
+Where examples come in groups, such as the frames of a film or the sentences of a person, all this is done with groups
+in place of examples: Wilson's interval with as many examples as would tell as much, one by one (Kish's design effect;
+Korn & Graubard 1998), the tables of draws of whole groups, the studentised mean of `means.py`.
+
+Draws are not stratified by class. The true value is that of new examples, whose shares of the classes vary: for macro
+F1 of 80 examples, 9 to 1, stratified draws covered 0.92 to 0.97 times (0.85 to 0.90 without added examples), these 0.94
+to 0.97.
+
+`tests/unit/metrics/test_intervals.py` and `benchmarks/coverage.py` simulate their coverage.
 """
 
 from __future__ import annotations
@@ -24,7 +32,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from layerwise.metrics.scores import Array, accuracy, confusion, f1_scores, losses, macro_f1_of_counts
+from layerwise.metrics.means import mean_interval
+from layerwise.metrics.scores import (
+    Array,
+    accuracy,
+    confusion,
+    f1_scores,
+    losses,
+    macro_f1_of_counts,
+    predicted_classes,
+)
 
 CHUNK = 2_000_000  # drawn values held at once: 16 MB
 ADDED = 4.0  # examples added to a confusion table; z squared at 95 %
@@ -34,8 +51,8 @@ MANY = 30  # classes: beyond, n examples are fewer than classes squared cells
 Interval = dict[str, float]
 
 
-def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, 0 to 1.
+def wilson(right: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, 0 to 1; n may be an effective number that is not whole.
 
     Example:
         >>> [round(bound, 3) for bound in wilson(80, 80)]
@@ -49,13 +66,21 @@ def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def bootstrap(
-    probabilities: Array, targets: Array, *, resamples: int = 2000, seed: int = 0, level: float = 0.95
+    probabilities: Array,
+    targets: Array,
+    *,
+    groups: Array | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> dict[str, Interval]:
     """Accuracy, macro F1 and log loss with their intervals; see the module for how each is made.
 
     Args:
         probabilities: `(n, classes)`, n >= 1, finite.
         targets: `(n,)` integers.
+        groups: `(n,)` what each example belongs to, numbers or names: examples that go together. None: each is one of
+            its own.
         resamples: draws; more make the bounds steadier.
         seed: the same seed gives the same bounds.
         level: how often the interval is to cover the true value, 0 to 1.
@@ -73,11 +98,20 @@ def bootstrap(
     counts = confusion(probabilities, targets, classes)
     lost = losses(probabilities, targets)
     first, second = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
-    bounds = {
-        "accuracy": wilson(int(np.trace(counts)), n, level),
-        "macro_f1": _macro_f1(counts, resamples, first, level),
-        "log_loss": _mean(lost, classes, resamples, second, level),
-    }
+    codes = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    predicted = predicted_classes(probabilities)
+    if len(np.unique(codes)) == n:
+        bounds = {
+            "accuracy": wilson(int(np.trace(counts)), n, level),
+            "macro_f1": _macro_f1(counts, resamples, first, level),
+            "log_loss": _mean(lost, classes, resamples, second, level),
+        }
+    else:
+        bounds = {
+            "accuracy": _share_of_groups(predicted == targets, codes, level),
+            "macro_f1": percentiles(_drawn_f1_by_group(predicted, targets, codes, resamples, first), level),
+            "log_loss": _mean_of_groups(lost, codes, classes, resamples, seed, level),
+        }
     values = {
         "accuracy": accuracy(probabilities, targets),
         "macro_f1": float(macro_f1_of_counts(counts)),
@@ -152,3 +186,53 @@ def _mean(
     # The plain percentile interval is too narrow by sqrt((n - 1) / n) and by normal instead of t.
     t = float(stdtrit(n - 1, (1 + level) / 2))
     return percentiles(drawn, 2 * NormalDist().cdf(math.sqrt(n / (n - 1)) * t) - 1)
+
+
+def _share_of_groups(right: Array, codes: Array, level: float) -> tuple[float, float]:
+    """Bounds of a share of examples that come in groups, by as many single examples as tell as much."""
+    n, groups, share = len(right), int(codes.max()) + 1, float(right.mean())
+    counts = np.bincount(codes)
+    rest = np.bincount(codes, right) - share * counts  # (groups,): how far the sum of each is from its share
+    variance = groups / max(1, groups - 1) * float((rest**2).sum()) / n**2
+    effective = float(groups)
+    if groups > 1 and variance > 0:
+        # Student's t in place of the normal, as the variance is known from so many groups only.
+        less = NormalDist().inv_cdf((1 + level) / 2) / float(stdtrit(groups - 1, (1 + level) / 2))
+        effective = max(1.0, min(float(n), share * (1 - share) / variance) * less**2)
+    return wilson(share * effective, effective, level)
+
+
+def _drawn_f1_by_group(
+    predicted: Array, targets: Array, codes: Array, resamples: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Macro F1 of draws of whole groups, to which four groups of the mean size are added as examples are elsewhere."""
+    seen, named = np.unique(np.concatenate([targets, predicted]), return_inverse=True)
+    truth, called = named[: len(targets)], named[len(targets) :]
+    groups, classes = int(codes.max()) + 1, max(2, len(seen))  # one class alone would look certain
+    size, right = len(targets) / groups, truth == called
+    parts = []
+    for cells, who in ((truth[right], codes[right]), (called, codes), (truth, codes)):
+        counted = np.bincount(who * classes + cells, minlength=groups * classes).reshape(groups, classes)
+        parts.append(counted.astype(np.float64))
+    added = np.full((4, classes), size / classes)
+    by_chance = np.concatenate([added[:2], added[2:] / classes])  # two groups all right, two by chance
+    each = [np.concatenate([part, more]) for part, more in zip(parts, (by_chance, added, added), strict=True)]
+    found, step = [], max(1, CHUNK // (groups + 4 + 3 * classes))
+    for start in range(0, resamples, step):
+        times = random.multinomial(
+            groups + 4, np.full(groups + 4, 1 / (groups + 4)), size=min(step, resamples - start)
+        ).astype(np.float64)
+        hit, calls, support = (times @ table for table in each)  # (draws, classes)
+        found.append(f1_scores(hit, calls, support).sum(axis=1) / (calls + support > 0).sum(axis=1))
+    return np.concatenate(found)
+
+
+def _mean_of_groups(
+    values: Array, codes: Array, classes: int, resamples: int, seed: int, level: float
+) -> tuple[float, float]:
+    """As `_mean`, of examples that come in groups."""
+    groups = int(codes.max()) + 1
+    values = np.append(values, [0.0, max(MISTAKE, math.log(classes))])
+    found = mean_interval(values, np.append(codes, [groups, groups + 1]), resamples=resamples, seed=seed, level=level)
+    assert found["low"] is not None and found["high"] is not None
+    return max(0.0, found["low"]), found["high"]

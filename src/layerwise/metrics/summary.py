@@ -1,4 +1,9 @@
-"""`metrics.json`: every score with its interval, a baseline, and a sentence."""
+"""`metrics.json`: every score with its interval, a baseline, and a sentence.
+
+Where the most frequent class has over three times as many training examples as the rarest, accuracy says little of the
+rare ones: macro F1 then comes first, and the sentence is about it. `measure` says which of the two it is, and all
+that shows one figure shows that one.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from layerwise.errors import DataError, TrainingError
-from layerwise.metrics.baselines import majority, verdict
+from layerwise.metrics.baselines import ACCURACY, MACRO_F1, majority, verdict
 from layerwise.metrics.binary import two_classes
-from layerwise.metrics.intervals import bootstrap
+from layerwise.metrics.intervals import Interval, bootstrap
+from layerwise.metrics.macro import uneven
 from layerwise.metrics.reliability import calibration
 from layerwise.metrics.scores import Array, predicted_classes
 
@@ -39,11 +45,12 @@ def summarize(
         classes: names, in the order of the columns.
         seconds: how long each part of the run took.
         rivals: baselines beside the majority class, by name: their probabilities `(n, classes)`. The first is the one
-            that the verdict is about.
+            that the verdict is about; the majority class may be named among them, to be the first.
 
     Returns:
-        `{"task", "split", "n", "metrics": {name: {"value", "low", "high"}}, "baseline": {"name", "metrics"},
-        "verdict", "seconds"}`, and "baselines" with all of them where there are rivals.
+        `{"task", "split", "n", "measure", "metrics": {name: {"value", "low", "high"}}, "baseline": {"name",
+        "metrics"}, "verdict", "seconds"}`, and "baselines" with all of them where there are rivals. The measure, which
+        is the first of the metrics, is "macro_f1" where classes are uneven in training, else "accuracy".
 
     Raises:
         DataError: nothing to score, or nothing for the baseline to learn from.
@@ -59,19 +66,37 @@ def summarize(
     same = majority(train_targets, targets, len(classes))
     baselines = {**(rivals or {}), MAJORITY: same}
     first = next(iter(baselines))
-    than = first if rivals else f'always answering "{classes[int(predicted_classes(same[:1])[0])]}"'
-    judged = [{"name": name, "metrics": bootstrap(given, targets)} for name, given in baselines.items()]
+    than = f'always answering "{classes[int(predicted_classes(same[:1])[0])]}"' if first == MAJORITY else first
+    measure = measure_of(train_targets)
+    judged = [{"name": name, "metrics": _scores(given, targets, measure)} for name, given in baselines.items()]
     several = {"baselines": judged} if rivals else {}
     return {
         "task": task,
         "split": split,
         "n": len(targets),
-        "metrics": bootstrap(probabilities, targets),
+        "measure": measure,
+        "metrics": _scores(probabilities, targets, measure),
         "baseline": judged[0],
         **several,
-        "verdict": verdict(probabilities, baselines[first], targets, than=than),
+        "verdict": verdict(probabilities, baselines[first], targets, than=than, measure=measure),
         "seconds": {name: float(value) for name, value in seconds.items()},
     }
+
+
+def measure_of(train_targets: Array) -> str:
+    """What a classifier is judged by, given the classes of its training examples: "accuracy", or "macro_f1".
+
+    Example:
+        >>> measure_of(np.array([0, 0, 0, 1])), measure_of(np.array([0, 0, 0, 0, 1]))
+        ('accuracy', 'macro_f1')
+    """
+    return MACRO_F1 if uneven(np.bincount(train_targets)) else ACCURACY
+
+
+def _scores(probabilities: Array, targets: Array, measure: str) -> dict[str, Interval]:
+    """All scores with their intervals, the measure first."""
+    found = bootstrap(probabilities, targets)
+    return {measure: found[measure], **found}
 
 
 def further(

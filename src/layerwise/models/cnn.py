@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from layerwise import config
 from layerwise.models.table import Entry, Request
+from layerwise.nn.init import init_as_keras
 
 # Dropout before the classifier, as the course has it.
 _DROPOUT = {"cnn-28": 0.5, "cnn-32": 0.0}
@@ -46,7 +47,7 @@ class Cnn(nn.Module):
         self.hidden = nn.Linear(64 * height * width, 64)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(64, classes)
-        _init_as_keras(self)
+        init_as_keras(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 64, H', W')."""
@@ -72,12 +73,3 @@ def build(entry: Entry, request: Request) -> Cnn:
     """Make `cnn-28` or `cnn-32` for any number of classes and channels, and any size from 18 pixels."""
     options = config.build(CnnOptions, {"dropout": _DROPOUT[entry.name], **request.options})
     return Cnn(request.classes, request.channels, (request.height, request.width), options.dropout)
-
-
-def _init_as_keras(net: nn.Module) -> None:
-    """Uniform kernels with the variance of X. Glorot, Y. Bengio, AISTATS 2010, and zero biases."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -21,6 +21,7 @@ from layerwise import config
 from layerwise.errors import RecipeError
 from layerwise.models.by_task import Sizes
 from layerwise.nn.byte_dropout import ByteDropout
+from layerwise.nn.init import init_as_keras
 from layerwise.nn.to_few import ConvToFew
 from layerwise.nn.transposed import conv_transpose
 
@@ -133,7 +134,7 @@ class GanTutorial(nn.Module):
         self.latent = latent
         self.generator = Generator(latent, classes, channels, side)
         self.discriminator = Discriminator(classes, channels, side, dropout)
-        _init_as_keras(self)
+        init_as_keras(self)
 
 
 def build(sizes: Sizes, options: Mapping[str, Any]) -> GanTutorial:
@@ -150,14 +151,3 @@ def build(sizes: Sizes, options: Mapping[str, Any]) -> GanTutorial:
             fix="Set data.size to 28 or 32, or take the network gan.",
         )
     return GanTutorial(chosen.latent, sizes.outputs, sizes.inputs, sizes.length, chosen.dropout)
-
-
-def _init_as_keras(network: nn.Module) -> None:
-    """Uniform kernels with the variance of X. Glorot, Y. Bengio, AISTATS 2010, and zero biases."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | ConvToFew):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.zeros_(module.weight)

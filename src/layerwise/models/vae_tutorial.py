@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from layerwise import config
 from layerwise.errors import RecipeError, UsageError
 from layerwise.models.by_task import Sizes
+from layerwise.nn.init import init_as_keras
 from layerwise.nn.to_few import ConvToFew
 from layerwise.nn.told import one_hot
 from layerwise.nn.transposed import conv_transpose
@@ -128,7 +129,7 @@ class VaeTutorial(nn.Module):
         self.encoder, self.decoder = Encoder(sizes, options.latent), Decoder(sizes, options.latent)
         # The logarithm of the standard deviation of a pixel around its mean, learnt, one for all (arXiv 2006.13202).
         self.log_scale = nn.Parameter(torch.tensor(-1.0)) if options.likelihood == "gaussian" else None
-        _init_as_keras(self)
+        init_as_keras(self)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, C, S, S), (B,) -> means (B, Z), log variances (B, Z)."""
@@ -214,12 +215,3 @@ def _as_ours(tensor: Tensor, place: int, side: int) -> Tensor:
     if place == _DENSE_MATRIX and tensor.ndim == 2 and tensor.shape[1] == side * side * _WIDE:
         tensor = tensor.view(len(tensor), side, side, -1).flip(1, 2).reshape(tensor.shape)
     return tensor.T if tensor.ndim == 2 else tensor
-
-
-def _init_as_keras(network: nn.Module) -> None:
-    """Uniform kernels with the variance of X. Glorot, Y. Bengio, AISTATS 2010, and zero biases."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | ConvToFew):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.metrics.compare import holm, mcnemar, right_difference, score_difference
+from layerwise.metrics.macro import macro_f1_difference
+from layerwise.metrics.scores import confusion, macro_f1_of_counts
 from layerwise.report.headline import name_of
 from layerwise.report.read import RunFiles, read_run
 
 SURE = 0.05
+MACRO_F1 = "macro_f1"
 # By task: what each example is scored by, the first decides; and whether more of it is better.
 _MEASURES = {
     "image-classification": {"accuracy": True, "log_loss": False},
@@ -38,6 +41,8 @@ class _Scored:
         keys: (n,) sorted; equal keys are the same example with the same truth.
         scores: by measure, (n,) in the order of the keys.
         groups: (n,) examples that go together, or none.
+        answers: of classifiers, (n,) names of the right and of the predicted classes.
+        measure: what the run is judged by first, where it says so.
     """
 
     name: str
@@ -45,6 +50,16 @@ class _Scored:
     keys: list[str]
     scores: dict[str, NDArray[np.float64]]
     groups: NDArray[np.int64] | None
+    answers: tuple[NDArray[np.str_], NDArray[np.str_]] | None = None
+    measure: str | None = None
+
+    def value(self, name: str) -> float:
+        """Of a measure, over all examples."""
+        if name == MACRO_F1 and self.answers is not None:
+            names, numbers = np.unique(np.stack(self.answers), return_inverse=True)
+            truth, predicted = numbers.reshape(2, -1)
+            return float(macro_f1_of_counts(confusion(predicted, truth, len(names))))
+        return float(np.nanmean(self.scores[name]))
 
 
 def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
         raise UsageError(f"The runs are of several tasks: {', '.join(tasks)}.", expected="runs of one task")
     for other in runs[1:]:
         _same(runs[0], other)
-    measures = _MEASURES[tasks[0]]
+    measures = _measures(runs)
     first = next(iter(measures))
     order = sorted(range(len(runs)), key=lambda place: _rank(runs[place], measures), reverse=True)
     best, others = runs[order[0]], [runs[place] for place in order[1:]]
@@ -100,7 +115,15 @@ _TWO = "two different run folders or more: layerwise compare runs/a runs/b"
 
 def _rank(run: _Scored, measures: dict[str, bool]) -> list[float]:
     """Higher is better; among equals the next measure decides."""
-    return [(1 if higher else -1) * float(np.nanmean(run.scores[name])) for name, higher in measures.items()]
+    return [(1 if higher else -1) * run.value(name) for name, higher in measures.items()]
+
+
+def _measures(runs: Sequence[_Scored]) -> dict[str, bool]:
+    """Macro F1 decides where classes were uneven in training, as it does in the runs' own verdicts."""
+    usual = _MEASURES[runs[0].task]
+    if any(run.measure == MACRO_F1 for run in runs) and all(run.answers is not None for run in runs):
+        return {MACRO_F1: True, **usual}
+    return usual
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -127,7 +150,15 @@ def _scored(run: RunFiles, name: str) -> _Scored:
     table = table.sort("key")
     groups = table["group"].rank("dense").to_numpy().astype(np.int64) if "group" in table.columns else None
     scores = {measure: table[measure].to_numpy().astype(np.float64) for measure in _MEASURES[task]}
-    return _Scored(name, task, table["key"].to_list(), scores, groups)
+    measure = run.metrics.measure
+    return _Scored(name, task, table["key"].to_list(), scores, groups, _answers(table), measure)
+
+
+def _answers(table: pl.DataFrame) -> tuple[NDArray[np.str_], NDArray[np.str_]] | None:
+    """Names of the right and the predicted classes; none where there are no classes."""
+    if "label" not in table.columns:
+        return None
+    return np.array(table["label"].to_list(), dtype=np.str_), np.array(table["predicted"].to_list(), dtype=np.str_)
 
 
 def _example_rows(run: RunFiles, predictions: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -146,7 +177,9 @@ def _example_rows(run: RunFiles, predictions: pl.DataFrame, task: str) -> pl.Dat
             (pl.col("label") == pl.col("predicted")).cast(pl.Float64).alias("accuracy"),
             pl.col("loss").alias("log_loss"),
         ]
-    rows = rows.select(key.alias("key"), *scores).sort("key", *[score.meta.output_name() for score in scores])
+    classes = [] if task == "vae" else [pl.col("label").fill_null(""), pl.col("predicted").fill_null("")]
+    rows = rows.select(key.alias("key"), *scores, *classes)
+    rows = rows.sort("key", *[score.meta.output_name() for score in scores])
     return rows.with_columns(key=pl.col("key") + ":" + pl.int_range(pl.len()).over("key").cast(pl.String))
 
 
@@ -182,10 +215,13 @@ def _against(best: _Scored, other: _Scored, measures: dict[str, bool]) -> dict[s
     differences: dict[str, dict[str, float | None]] = {}
     p = None
     for measure in measures:
+        if measure == MACRO_F1:
+            differences[measure], p = _by_macro_f1(best, other)
+            continue
         mine, theirs = best.scores[measure], other.scores[measure]
         if measure == "accuracy":
             differences[measure] = dict(right_difference(mine == 1, theirs == 1))
-            p = mcnemar(mine == 1, theirs == 1)
+            p = mcnemar(mine == 1, theirs == 1) if p is None else p
         else:
             differences[measure] = score_difference(mine, theirs, best.groups)
     decisive, higher = next(iter(measures.items()))
@@ -194,19 +230,24 @@ def _against(best: _Scored, other: _Scored, measures: dict[str, bool]) -> dict[s
     return {"name": other.name, "differences": differences, "p": p, "better": surely}
 
 
+def _by_macro_f1(best: _Scored, other: _Scored) -> tuple[dict[str, float | None], float]:
+    """The difference with its interval, and the bootstrap's p."""
+    assert best.answers is not None and other.answers is not None  # of the same examples in the same order
+    found = macro_f1_difference(best.answers[1], other.answers[1], best.answers[0])
+    return {"value": found.first - found.second, "low": found.low, "high": found.high}, found.p
+
+
 def _record(files: RunFiles, run: _Scored, measures: dict[str, bool]) -> dict[str, Any]:
     assert files.metrics is not None, "such a run was refused"
     figures = {name: figure.model_dump() for name, figure in files.metrics.metrics.items()}
-    own = {
-        measure: {"value": float(np.nanmean(run.scores[measure])), "low": None, "high": None} for measure in measures
-    }
+    own = {measure: {"value": run.value(measure), "low": None, "high": None} for measure in measures}
     return {"name": run.name, "path": str(files.path), "metrics": own | figures, "seconds": files.metrics.seconds}
 
 
 def _sentence(best: _Scored, against: dict[str, Any], measure: str) -> str:
     found = against["differences"][measure]
     between = "" if found["low"] is None else f", 95 % interval {found['low']:.3g} to {found['high']:.3g}"
-    p = "" if against["p"] is None else f", McNemar p {against['p']:.2g}"
+    p = "" if against["p"] is None else f", {'bootstrap' if measure == MACRO_F1 else 'McNemar'} p {against['p']:.2g}"
     what = f"{name_of(measure)} differs by {found['value']:.3g}{between}{p}"
     if against["better"]:
         return f"{best.name} is better than {against['name']}: {what}."

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from layerwise.report.generator_plots import latent_map, score_plot
+from layerwise.report.grids import TRAVERSED
 from layerwise.report.headline import bars
 from layerwise.report.plots import best_index, stages
-from layerwise.report.read import Baseline, Figure, Memorised, Metrics, RunFiles
+from layerwise.report.read import Baseline, Figure, Memorised, Metrics, RunFiles, latents
 from layerwise.report.sheets import Sheet, frames, read_sheet
 from layerwise.report.words import begin, fine, writer
 
@@ -89,6 +90,8 @@ def generator_content(run: RunFiles) -> Row:
         "frames": shown,
         "long": bool(shown) and shown[0].sheet.width >= LONG * shown[0].sheet.height,
         "sheets": _sheets(run, is_vae),
+        "latents": len(latents(scored)) if scored is not None else 0,
+        "traversed": TRAVERSED,
         "map": latent_map(scored) if scored is not None else None,
         "scores": score_plot(scored, is_vae) if scored is not None else None,
         "unusual": _unusual(scored) if scored is not None and is_vae else [],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+TRAVERSED = 32  # latents that a picture has a row for, at most
 BETWEEN = 128  # grey: seen beside images on black and on white
 
 

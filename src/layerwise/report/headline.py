@@ -56,7 +56,7 @@ def comparison(metrics: Metrics, level: float) -> list[Row]:
     later = [key for key in LATER if key in metrics.metrics and "mase" in metrics.metrics]
     usual = list(NAMES)
     first = [key for key in metrics.metrics if key not in later]
-    first.sort(key=lambda key: usual.index(key) if key in usual else len(usual))
+    first.sort(key=lambda key: (key != metrics.measure, usual.index(key) if key in usual else len(usual)))
     return [_table(metrics, rivals, keys, level) for keys in (first, later) if keys]
 
 
@@ -78,6 +78,22 @@ def _table(metrics: Metrics, rivals: Sequence[Baseline], keys: Sequence[str], le
         "rows": rows,
         "judge": rivals[0].name if metrics.baseline else "",
     }
+
+
+_WAYS = {"weights": "weights in the loss", "sampling": "drawing each class as often in an epoch"}
+
+
+def balanced(metrics: Metrics) -> str:
+    """How classes were balanced, and what was tried for it; empty where they were not."""
+    found = metrics.balance
+    if found is None:
+        return ""
+    told = ", ".join(
+        f"{_WAYS.get(each.way, each.way)} {'diverged' if each.macro_f1 is None else f'{each.macro_f1:.3f}'}"
+        for each in found.tried
+    )
+    after = f" In a short trial of each, macro F1 in validation was: {told}." if told else ""
+    return f"Rare classes count for more, by {_WAYS.get(str(found.chosen), str(found.chosen))}.{after}"
 
 
 def has_intervals(metrics: Metrics) -> bool:

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from layerwise.report import words
+from layerwise.report.cells import Cell, Thumbnail, cells
 from layerwise.report.certainty import certainty
 from layerwise.report.forecast_plots import panels, step_plots
 from layerwise.report.forecasts import (
@@ -28,13 +29,14 @@ from layerwise.report.forecasts import (
 )
 from layerwise.report.generators import CURVES as OF_GENERATORS
 from layerwise.report.generators import generator_content, generator_verdict
-from layerwise.report.headline import comparison, has_intervals, headline
+from layerwise.report.headline import balanced, comparison, has_intervals, headline
+from layerwise.report.heat import explained_content
+from layerwise.report.labels import labels_content
 from layerwise.report.plots import CURVES, best_index, curves, stages
 from layerwise.report.read import Metrics, RunFiles, read_run
 from layerwise.report.tables import (
     WORST,
     Judged,
-    Thumbnail,
     class_rows,
     confused_pairs,
     confusion_rows,
@@ -59,7 +61,8 @@ def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
         run: the run folder.
         thumbnail: shows the example with an id of `examples.parquet`: pixels `(H, W, C)` uint8 with C 1 or 3, the
             values `(T, C)` of a sequence, the history `(T,)` of a series up to its first forecast; None where they
-            cannot be had. Called for at most 24 examples of a classifier, and for the series of a forecast.
+            cannot be had. Called for at most 24 wrong answers of a classifier and 800 examples behind its confusion
+            table, and for the series of a forecast.
 
     Returns:
         The path of the page.
@@ -74,7 +77,7 @@ def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
     """
     files = read_run(run)
     target = run / "report.html"
-    write_text(target, _environment().get_template("page.html").render(_content(files, thumbnail)))
+    write_text(target, environment().get_template("page.html").render(_content(files, thumbnail)))
     return target
 
 
@@ -101,6 +104,8 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
         "generator": generator_content(run) if names.makes else None,
         "told": run.recipe.get("conditional") is True,
         "certainty": certainty(run.metrics) if judged else None,
+        "why": explained_content(run),
+        "labels": labels_content(run, thumbnail),
         **_result(run.metrics, run.level),
         **_data(run, forecasts, is_forecast),
         **_training(run, names),
@@ -116,6 +121,7 @@ def _result(metrics: Metrics | None, level: float) -> dict[str, Any]:
         "headline": headline(metrics, level) if metrics else [],
         "comparison": comparison(metrics, level) if metrics else [],
         "intervals": metrics is not None and has_intervals(metrics),
+        "balanced": balanced(metrics) if metrics else "",
         "plan": metrics.plan if metrics else None,
         "off": _off(metrics),
     }
@@ -152,9 +158,16 @@ def _training(run: RunFiles, names: words.Words) -> dict[str, Any]:
 
 
 def _classes(judged: Judged, run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
+    table, pairs = confusion_rows(judged), confused_pairs(judged)
+    # Where no table can be drawn, the pairs lead to their examples.
+    only = None if table else [(pair["label"], pair["predicted"]) for pair in pairs]
+    behind: dict[tuple[str, str], Cell] = {}
+    if run.predictions is not None:
+        behind = cells(run.predictions, judged.classes, thumbnail, only)
     return {
-        "confusion": confusion_rows(judged),
-        "pairs": confused_pairs(judged),
+        "confusion": table,
+        "pairs": pairs,
+        "cells": behind,
         "class_rows": class_rows(judged),
         "worst": worst(run.predictions, thumbnail) if run.predictions is not None else [],
         "most": WORST,
@@ -231,7 +244,7 @@ def _versions(metrics: Metrics | None) -> dict[str, str]:
     return found
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """Templates of this package; whatever comes from data is escaped."""
     folder = importlib.resources.files("layerwise.report")
     environment = jinja2.Environment(

@@ -25,11 +25,13 @@ class Picture:
     tiny: bool
 
 
-def picture(pixels: NDArray[Any]) -> Picture:
+def picture(pixels: NDArray[Any], *, longest: int = LONGEST, tiny: int = TINY) -> Picture:
     """A thumbnail: PNG for tiny images, else a JPEG of at most 192 pixels and about 8 KB.
 
     Args:
         pixels: `(H, W, C)` or `(H, W)` uint8, C 1 or 3.
+        longest: pixels of the longer side at most.
+        tiny: pixels of the longer side up to which an image is kept as it is.
 
     Example:
         >>> picture(np.zeros((28, 28, 1), np.uint8)).source[:22]
@@ -37,12 +39,12 @@ def picture(pixels: NDArray[Any]) -> Picture:
     """
     grey = pixels.ndim == 2 or pixels.shape[2] == 1
     image = Image.fromarray(np.ascontiguousarray(pixels.reshape(pixels.shape[:2]) if grey else pixels))
-    tiny = max(image.size) <= TINY
-    image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    small = max(image.size) <= tiny
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    if tiny:
+    if small:
         image.save(buffer, "PNG", optimize=True)
     else:
         image.save(buffer, "JPEG", quality=78, optimize=True)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Picture(f"data:image/{'png' if tiny else 'jpeg'};base64,{text}", image.width, image.height, tiny)
+    return Picture(f"data:image/{'png' if small else 'jpeg'};base64,{text}", image.width, image.height, small)

@@ -157,6 +157,32 @@ class TwoClasses(pydantic.BaseModel):
     thresholds: list[Called] = []
 
 
+class LabelCheck(pydantic.BaseModel):
+    """What was found of labels that may be wrong, or why none were looked at."""
+
+    n: int = 0
+    usable: int = 0
+    suspects: int = 0
+    method: str = ""
+    accuracy: float = 0.0
+    folds: int = 0
+    reason: str | None = None
+
+
+class BalanceTrial(pydantic.BaseModel):
+    """How one way of balancing classes validated; no figures where it diverged."""
+
+    way: str
+    macro_f1: float | None = None
+
+
+class Balance(pydantic.BaseModel):
+    """How classes were balanced, and what was tried for it."""
+
+    chosen: str | bool
+    tried: list[BalanceTrial] = []
+
+
 class Metrics(pydantic.BaseModel):
     """`metrics.json`; keys that a later version adds are passed over."""
 
@@ -167,6 +193,9 @@ class Metrics(pydantic.BaseModel):
     baseline: Baseline | None = None
     baselines: list[Baseline] = []
     verdict: str
+    verdicts: list[str] = []  # about further baselines
+    measure: str | None = None  # of the metrics, what the verdict is about
+    balance: Balance | None = None
     series: int | None = None  # of forecasts, where n counts windows
     season: int | None = None  # steps
     interval_over: str = ""  # what intervals resample, where that is not the examples
@@ -175,6 +204,7 @@ class Metrics(pydantic.BaseModel):
     generation: Generation | None = None
     calibration: Calibration | None = None
     binary: TwoClasses | None = None
+    suspects: LabelCheck | None = None
     versions: dict[str, str] = {}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from layerwise.metrics import confusion, per_class
-from layerwise.report.pictures import picture
+from layerwise.report.cells import Thumbnail, look
 from layerwise.report.plots import series, stages
 from layerwise.report.read import Epoch
-from layerwise.report.traces import trace
 from layerwise.report.words import cut
 
 WIDEST = 30  # classes of a confusion table that can still be read
-PAIRS = 12
+PAIRS, PAIRS_ALONE = 12, 40  # beside a table, and where there is none
 WORST = 24
 PROBLEMS = 500
 REASONS = 12  # distinct ones that are still counted in a table
@@ -37,7 +36,6 @@ BEST = (
 LOSS = ("loss", "Lowest validation loss", min)  # where no calibrated one was logged
 LAST = (("loss", "Validation loss"), ("accuracy", "Validation accuracy"))
 Row = dict[str, Any]
-Thumbnail = Callable[[int], NDArray[Any] | None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,12 @@ def confusion_rows(judged: Judged) -> list[Row] | None:
             "name": name,
             "total": int(totals[row]),
             "cells": [
-                {"count": int(count), "share": count / max(1, totals[row]), "right": row == column}
+                {
+                    "count": int(count),
+                    "share": count / max(1, totals[row]),
+                    "right": row == column,
+                    "predicted": judged.classes[column],
+                }
                 for column, count in enumerate(judged.counts[row])
             ],
         }
@@ -110,7 +113,8 @@ def confused_pairs(judged: Judged) -> list[Row]:
     """The most frequent mistakes, most frequent first."""
     wrong = judged.counts.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    most = PAIRS if len(judged.classes) <= WIDEST else PAIRS_ALONE
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     totals = judged.counts.sum(axis=1)
     return [
         {
@@ -188,17 +192,8 @@ def worst(predictions: pl.DataFrame, thumbnail: Thumbnail | None) -> list[Row]:
     wrong = predictions.filter(pl.col("label") != pl.col("predicted"))
     names = ["id", "path", "label", "predicted", "probability", "loss", *["text"] * ("text" in predictions.columns)]
     rows = wrong.sort("loss", descending=True, nulls_last=True).head(WORST).select(names).to_dicts()
-    return [{**row, "text": _text(row.get("text")), **_look(row["id"], thumbnail)} for row in rows]
+    return [{**row, "text": _text(row.get("text")), **look(row["id"], thumbnail)} for row in rows]
 
 
 def _text(text: str | None) -> str | None:
     return None if text is None else cut(text.strip(), TEXT)
-
-
-def _look(number: int | None, thumbnail: Thumbnail | None) -> Row:
-    """A picture from (H, W, C) pixels, a line from a (T, C) sequence; None for what is neither."""
-    values = thumbnail(number) if thumbnail is not None and number is not None else None
-    return {
-        "picture": asdict(picture(values)) if values is not None and values.ndim == 3 else None,
-        "trace": trace(values) if values is not None and values.ndim == 2 and values.size else None,
-    }

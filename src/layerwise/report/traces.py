@@ -25,21 +25,23 @@ class Trace:
     words: str
 
 
-def trace(values: NDArray[Any]) -> Trace:
+def trace(values: NDArray[Any], *, steps: int = FEW, channels: int = CHANNELS) -> Trace:
     """The drawing of a sequence; several channels are drawn each over its own range, as their units may differ.
 
     Args:
         values: `(T, C)` numbers; where one is missing (nan), the line has a gap.
+        steps: above which a line is drawn by the lowest and the highest value of each piece.
+        channels: that are drawn.
 
     Example:
         >>> trace(np.array([[0.0], [1.0], [0.5]])).words
         '3 steps from 0.000 to 1.000'
     """
-    shown = np.where(np.isfinite(values), values, np.nan).astype(np.float64)[:, :CHANNELS]  # (T, C)
+    shown = np.where(np.isfinite(values), values, np.nan).astype(np.float64)[:, :channels]  # (T, C)
     lines = [
         f'<path class="c{channel % COLOURS}" d="{line}"/>'
         for channel in range(shown.shape[1])
-        if (line := _line(shown[:, channel]))
+        if (line := _line(shown[:, channel], steps))
     ]
     svg = (
         f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" aria-hidden="true" focusable="false" class="trace">'
@@ -49,20 +51,20 @@ def trace(values: NDArray[Any]) -> Trace:
 
 
 def _words(values: NDArray[Any], shown: NDArray[np.float64]) -> str:
-    steps, channels = values.shape
+    (steps, channels), drawn = values.shape, shown.shape[1]
     long = f"{steps:,} step{'' if steps == 1 else 's'}"
     if channels != 1:
-        return f"{long}, {channels} channels" + (f", the first {CHANNELS} drawn" if channels > CHANNELS else "")
+        return f"{long}, {channels} channels" + (f", the first {drawn} drawn" if channels > drawn else "")
     known = shown[np.isfinite(shown)]
     return f"{long} from {figure(known.min())} to {figure(known.max())}" if len(known) else f"{long}, none has a value"
 
 
-def _line(values: NDArray[np.float64]) -> str:
+def _line(values: NDArray[np.float64], steps: int) -> str:
     """The path of one channel over its own range; empty where there is no value."""
     known = values[np.isfinite(values)]
     if not len(known):
         return ""
-    places, heights = _thin(values)
+    places, heights = _thin(values, steps)
     low, high = known.min(), known.max()
     across = EDGE + (WIDTH - 2 * EDGE) * (places / (len(values) - 1) if len(values) > 1 else np.full(len(places), 0.5))
     share = (heights - low) / (high - low) if high > low else np.full(len(heights), 0.5)
@@ -82,12 +84,12 @@ def _alone(parts: list[str], place: int) -> bool:
     return parts[place].startswith("M") and (place + 1 == len(parts) or parts[place + 1].startswith("M"))
 
 
-def _thin(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _thin(values: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and values to draw: of a long sequence the lowest and the highest of each piece, so that peaks stay."""
-    if len(values) <= FEW:
+    if len(values) <= steps:
         return np.arange(len(values), dtype=np.float64), values
     places: list[int] = []
-    for piece in np.array_split(np.arange(len(values)), FEW // 2):
+    for piece in np.array_split(np.arange(len(values)), steps // 2):
         known = piece[np.isfinite(values[piece])]
         ends = {int(known[values[known].argmin()]), int(known[values[known].argmax()])} if len(known) else {piece[0]}
         places += sorted(ends)

@@ -96,9 +96,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, table: pl.DataFrame) -> None:
-    """`write_bytes` of a table as CSV; text that a spreadsheet would run as a formula gets a leading apostrophe.
+    """`write_bytes` of a table as `csv_bytes` gives it."""
+    write_bytes(path, csv_bytes(table))
+
+
+def csv_bytes(table: pl.DataFrame) -> bytes:
+    """A table as CSV; text that a spreadsheet would run as a formula gets a leading apostrophe.
 
     Numbers are untouched: -1.5 stays -1.5. Column names are text too.
+
+    Example:
+        >>> csv_bytes(pl.DataFrame({"label": ["=1+1"], "loss": [-1.5]}))
+        b"label,loss\\n'=1+1,-1.5\\n"
     """
     words = table.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     marked = (
@@ -108,7 +117,7 @@ def write_csv(path: Path, table: pl.DataFrame) -> None:
     names = pl.Series(safe.columns, dtype=pl.String)
     risky = names.str.contains(_FORMULA)
     safe.columns = [f"'{name}" if run else name for name, run in zip(names, risky, strict=True)]
-    write_bytes(path, safe.write_csv().encode("utf-8"))
+    return safe.write_csv().encode("utf-8")
 
 
 def read_bytes(path: Path, limit: int | None = None, *, first: int = -1) -> bytes:

@@ -10,17 +10,22 @@ from layerwise.errors import UsageError, nearest
 from layerwise.tasks import (
     demos,
     forecast_explain,
+    forecast_inspect,
     forecast_model,
     forecast_run,
     gan_model,
     gan_run,
+    generator_run,
     image_explain,
+    image_inspect,
     image_model,
     image_run,
     sequence_explain,
+    sequence_inspect,
     sequence_model,
     sequence_run,
     text_explain,
+    text_inspect,
     text_model,
     text_run,
     vae_model,
@@ -36,6 +41,7 @@ TASKS: Mapping[str, TaskEntry] = MappingProxyType(
             thumbnails=image_run.thumbnails,
             explain=image_explain.explain,
             explain_examples=image_explain.explain_examples,
+            inspect=image_inspect.inspect,
         ),
         "text-classification": TaskEntry(
             prepare=text_run.prepare,
@@ -43,6 +49,7 @@ TASKS: Mapping[str, TaskEntry] = MappingProxyType(
             thumbnails=text_run.thumbnails,
             explain=text_explain.explain,
             explain_examples=text_explain.explain_examples,
+            inspect=text_inspect.inspect,
         ),
         "sequence-classification": TaskEntry(
             prepare=sequence_run.prepare,
@@ -50,6 +57,7 @@ TASKS: Mapping[str, TaskEntry] = MappingProxyType(
             thumbnails=sequence_run.thumbnails,
             explain=sequence_explain.explain,
             explain_examples=sequence_explain.explain_examples,
+            inspect=sequence_inspect.inspect,
         ),
         "forecast": TaskEntry(
             prepare=forecast_run.prepare,
@@ -57,15 +65,21 @@ TASKS: Mapping[str, TaskEntry] = MappingProxyType(
             thumbnails=forecast_run.thumbnails,
             explain=forecast_explain.explain,
             explain_examples=forecast_explain.explain_examples,
+            inspect=forecast_inspect.inspect,
         ),
         "vae": TaskEntry(
             prepare=vae_run.prepare,
             restore=vae_model.restore,
-            thumbnails=vae_run.thumbnails,
+            thumbnails=generator_run.thumbnails,
             makes=("sample", "reconstruct", "interpolate", "traverse"),
+            inspect=image_inspect.for_generators("vae"),
         ),
         "gan": TaskEntry(
-            prepare=gan_run.prepare, restore=gan_model.restore, thumbnails=gan_run.thumbnails, makes=("sample",)
+            prepare=gan_run.prepare,
+            restore=gan_model.restore,
+            thumbnails=generator_run.thumbnails,
+            makes=("sample",),
+            inspect=image_inspect.for_generators("gan"),
         ),
     }
 )

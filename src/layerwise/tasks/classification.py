@@ -46,7 +46,7 @@ class Classification:
         self._networks = {name: network.to(device.place) for name, network in networks.items()}
         self._optimizer, self._metric, self._device = optimizer, metric, device
         self._smoothing = label_smoothing
-        self._weights = None if class_weights is None else class_weights.to(device.place)
+        self.class_weights = None if class_weights is None else class_weights.to(device.place)
         self.name = next(iter(self._networks))
         self._update: Update | None = None
         self._validated = 0  # examples of the last evaluation
@@ -83,7 +83,7 @@ class Classification:
         self.network.train()
         with self._device.precision():
             logits = self.network(batch.inputs, batch.lengths).float()  # (B, classes)
-        loss = F.cross_entropy(logits, batch.targets, weight=self._weights, label_smoothing=self._smoothing)
+        loss = F.cross_entropy(logits, batch.targets, weight=self.class_weights, label_smoothing=self._smoothing)
         self._update(loss)
         right = (logits.argmax(1) == batch.targets).float().mean()
         return {"loss": loss.item(), "accuracy": right.item()}, len(batch.ids)
@@ -141,14 +141,3 @@ class Classification:
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
         return self._update.averaged() if self._update else contextlib.nullcontext()
-
-
-def class_weights(targets: np.ndarray, classes: int) -> torch.Tensor:
-    """Of the loss, so that all classes weigh the same and the mean over the examples is 1: (classes,).
-
-    Example:
-        >>> class_weights(np.array([0, 0, 0, 1]), 2).tolist()
-        [0.6666666865348816, 2.0]
-    """
-    counts = np.bincount(targets, minlength=classes)
-    return torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(1))).float()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from layerwise.config import Section
+from layerwise.console import Show
 from layerwise.errors import UsageError, nearest
 from layerwise.report.words import cut, visible
 
@@ -132,6 +133,30 @@ def _plain(name: str) -> str:
     """A name that every file system takes."""
     stem = Path(name).stem if "/" in name or "\\" in name else name.rpartition(".")[0] or name
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:_LONGEST].strip("-") or "input"
+
+
+def one_by_one(
+    names: Sequence[str],
+    problems: Sequence[str | None],
+    most: int,
+    explain: Callable[[int], Explanation],
+    show: Show,
+) -> tuple[Explanation, ...]:
+    """Explanations of the first inputs, each by its number; of one that cannot be used, its problem.
+
+    Args:
+        names, problems: of all inputs.
+        most: inputs that are explained.
+        explain: the input of a number.
+        show: where progress is shown.
+    """
+    items = [Explanation(name, problem) for name, problem in zip(names[:most], problems[:most], strict=True)]
+    good = [row for row, item in enumerate(items) if item.problem is None]
+    with show.bar("explaining", len(good)) as advance:
+        for row in good:
+            items[row] = explain(row)
+            advance(1)
+    return tuple(items)
 
 
 def class_number(recipe: ExplainRecipe, classes: Sequence[str]) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from layerwise.config import build, merge
 from layerwise.console import Show
-from layerwise.data.panel import Panel
+from layerwise.data.exclusions import exclude
+from layerwise.data.panel import PROBLEMS, Panel
 from layerwise.data.season import season
 from layerwise.data.series import SeriesSource, find_series
 from layerwise.data.windows import Values, Windows, join
@@ -80,13 +81,14 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ForecastData:
     """
     recipe = build(ForecastRecipe, merge(defaults(str(values.get("model", "auto"))), values))
     columns = recipe.data
-    source = find_series(data, time=columns.time, series=columns.series, target=columns.target or None)
+    found = find_series(data, time=columns.time, series=columns.series, target=columns.target or None)
+    source, left = without(found, columns.exclude)
     tail = recipe.split.test or recipe.horizon
     natural = season(_known(source, tail), source.panel.calendar)
     if tail is None and natural.length > source.panel.lengths.min() * _UNSEEN:  # the reported part will be longer
         natural = season(_known(source, natural.length), source.panel.calendar)
     length = recipe.season or natural.length
-    horizon = recipe.horizon or _horizon(source, length)
+    horizon = recipe.horizon or usual_horizon(source, length)
     joined, begin = reported(source, recipe.split.test or horizon, horizon)
     lengths = np.array([len(each) for each in joined])
     usual = 2 * horizon if np.median(begin) >= _LONG * horizon else horizon
@@ -95,9 +97,9 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ForecastData:
     scales = np.where(np.isfinite(scales), scales, 1.0)
     facts = Facts(joined, begin, valid_from, scales, length, horizon)
     with show.bar("choosing the window", 1) as advance:
-        found, said = look_for(facts, recipe)
+        chosen, said = look_for(facts, recipe)
         advance(1)
-    look = found.model_copy(
+    look = chosen.model_copy(
         update={
             "level": recipe.interval,
             "calendar": source.panel.calendar.record(),
@@ -133,7 +135,39 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ForecastData:
         scales=scales,
         examples=_examples(source.panel, joined, parts, look),
         held_out=source.held_out if source.test is not None else "test",
-        notes=(*stated, *source.panel.notes, *(source.test.notes if source.test is not None else ())),
+        notes=(*stated, *left, *source.panel.notes, *(source.test.notes if source.test is not None else ())),
+    )
+
+
+def without(source: SeriesSource, file: str | None) -> tuple[SeriesSource, tuple[str, ...]]:
+    """The source without the series that a person leaves out, each a problem of its panel; and a note on them."""
+    if file is None:
+        return source, ()
+    panel, test = source.panel, source.test
+    unread = panel.problems.filter(pl.col("row").is_null() & ~pl.col("series").is_in(panel.ids))["series"].to_list()
+    columns = {
+        "path": [*panel.ids, *unread],
+        "hash": [*(hash_values(each) for each in panel.values), *(None for _ in unread)],
+        "problem": [None] * (len(panel) + len(unread)),
+    }
+    table, notes = exclude(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), file, what="series")
+    reasons = table["problem"].head(len(panel)).to_list()
+    if None not in reasons:
+        raise DataError(f"{file} leaves out all {len(reasons):,} series.", expected="a series or more to forecast")
+    kept = [place for place, reason in enumerate(reasons) if reason is None]
+    lost = [(None, None, name, reason) for name, reason in zip(panel.ids, reasons, strict=True) if reason is not None]
+    problems = pl.concat([panel.problems, pl.DataFrame(lost, schema=PROBLEMS, orient="row")])
+    panel = replace(_only(panel, kept), problems=problems)
+    return replace(source, panel=panel, test=None if test is None else _only(test, kept)), notes
+
+
+def _only(panel: Panel, kept: Sequence[int]) -> Panel:
+    """Some of the series."""
+    return replace(
+        panel,
+        ids=tuple(panel.ids[place] for place in kept),
+        values=tuple(panel.values[place] for place in kept),
+        first=tuple(panel.first[place] for place in kept),
     )
 
 
@@ -180,7 +214,8 @@ def _known(source: SeriesSource, test: int | None) -> Sequence[Values]:
 _UNSEEN = 0.2  # share of a series that is left out where the reported part is not known yet
 
 
-def _horizon(source: SeriesSource, length: int) -> int:
+def usual_horizon(source: SeriesSource, length: int) -> int:
+    """Steps ahead where no one says: what is held out, else a season of `length` steps, else 8."""
     if source.test is not None:
         return int(source.test.lengths.max())
     return length if length > 1 else _UNSEASONAL

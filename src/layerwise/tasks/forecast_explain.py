@@ -60,6 +60,17 @@ def explain(model: ForecastModel, inputs: Any, recipe: ExplainRecipe, show: Show
         for panel, name in some:
             items.append(_of_panel(model, panel, name))
             advance(1)
+    return Explained(*_method(model), tuple(items), len(listed) - len(some))
+
+
+def explain_examples(model: ForecastModel, examples: Mapping[int, Any]) -> Explained:
+    """Explanations of forecasts behind histories (T,) in the unit of the data, named by their numbers, for a report."""
+    items = [_of_history(model, str(row), np.asarray(values), _before) for row, values in examples.items()]
+    return Explained(*_method(model), tuple(items), 0)
+
+
+def _method(model: ForecastModel) -> tuple[str, str, str]:
+    """Name, paper, and what a weight means."""
     exact = isinstance(model.task.network, ForecastLinear)
     method, paper = (EXACT, _ZENG) if exact else (INTEGRATED, SUNDARARAJAN)
     about = (
@@ -67,12 +78,7 @@ def explain(model: ForecastModel, inputs: Any, recipe: ExplainRecipe, show: Show
         f"window that stays at {_AGAINST[model.look.scaling]}"
         f"{', in logarithms' if model.look.transform == 'log' else ''}; below 0 it lowers the forecast."
     )
-    return Explained(method, paper, about, tuple(items), len(listed) - len(some))
-
-
-def explain_examples(model: ForecastModel, examples: Mapping[int, Any]) -> dict[int, Explanation]:
-    """Explanations of forecasts behind histories (T,) in the unit of the data, by their numbers, for a report."""
-    return {row: _of_history(model, str(row), np.asarray(values), _before) for row, values in examples.items()}
+    return method, paper, about
 
 
 def _before(step: int) -> str:

@@ -23,11 +23,12 @@ from layerwise.store.model_file import ModelCard, check_tensors
 from layerwise.tasks import forecast_data, forecast_score
 from layerwise.tasks.forecast_batches import Index, WindowBatches
 from layerwise.tasks.forecast_look import Look
-from layerwise.tasks.forecast_recipe import TASK, listed, members
+from layerwise.tasks.forecast_recipe import TASK, members
 from layerwise.tasks.forecast_run import build_networks, judge
 from layerwise.tasks.forecasting import Forecasting
 from layerwise.tasks.job import Columns, Outcome, check_columns
 from layerwise.tasks.own_network import CUSTOM, not_in_file
+from layerwise.tasks.run_recipe import listed
 
 _NUMBERS = ("forecast", "low", "high")
 _SCHEMA = pl.Schema(

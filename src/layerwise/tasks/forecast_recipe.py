@@ -11,7 +11,7 @@ from layerwise.errors import RecipeError
 from layerwise.models.by_task import find_row
 from layerwise.tasks.forecast_look import Scaling
 from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import RunRecipe
+from layerwise.tasks.run_recipe import EXPLAINED, Explain, Reading, RunRecipe, listed
 
 TASK = "forecast"
 JOIN = "+"  # between the names of networks whose forecasts are averaged
@@ -25,19 +25,7 @@ _TUTORIAL = {"batch_size": 32, "window": 10, "scaling": "mean", "transform": "no
 _TUTORIAL_EPOCHS, _TUTORIAL_RATE = 50, 1e-3
 
 
-def listed(names: Any) -> Any:
-    """Names of columns, apart by commas where they are one text; what is no text stays as it is.
-
-    Example:
-        >>> listed("HUFL, OT")
-        ('HUFL', 'OT')
-    """
-    if not isinstance(names, str):
-        return names
-    return tuple(name.strip() for name in names.split(",") if name.strip())
-
-
-class DataRecipe(Section):
+class DataRecipe(Reading):
     """How a table is read: names of columns, where they cannot be guessed."""
 
     time: str | None = None
@@ -84,6 +72,7 @@ class ForecastRecipe(RunRecipe):
     scaling: Scaling = "season"  # of a window: what it is divided by
     refit: bool = True  # fit the linear network again with the validation part, once it is chosen
     interval: float = pydantic.Field(0.8, gt=0.0, lt=1.0)  # share of the values that intervals are to hold
+    explain: Explain = EXPLAINED
     stages: tuple[ForecastStage, ...] = ()  # in place of the model's own
     data: DataRecipe = DataRecipe()
     split: SplitRecipe = SplitRecipe()

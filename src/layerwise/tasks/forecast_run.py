@@ -79,6 +79,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         deadline=None if recipe.budget is None else began + recipe.budget - _END,
         finish=lambda seconds, kept: _finish(found, task, device, seconds),
         thumbnail=lambda row: before(found.values[row], found.begin[row], recipe) if row < len(found.values) else None,
+        explain=recipe.explain,
     )
 
 
@@ -256,9 +257,10 @@ def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[i
         return lambda row: None
     columns = recipe.data
     try:
-        source = find_series(
+        found = find_series(
             Path(recipe.data_path), time=columns.time, series=columns.series, target=columns.target or None
         )
+        source, _ = forecast_data.without(found, columns.exclude)
         joined, begin = forecast_data.reported(source, recipe.split.test or recipe.horizon, recipe.horizon)
     except DataError:
         return lambda row: None

@@ -14,10 +14,9 @@ from torch import nn
 from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.loader import Batch, Normalise
-from layerwise.data.pixels import decode_batch
 from layerwise.data.split import SplitRecipe
 from layerwise.device import Device, pick
-from layerwise.errors import StoreError, UsageError
+from layerwise.errors import UsageError
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import generator_data
 from layerwise.tasks.feature_network import JudgeRecipe, feature_network
@@ -26,8 +25,8 @@ from layerwise.tasks.gan_outcome import GanLook, judged, score_table
 from layerwise.tasks.gan_recipe import TASK
 from layerwise.tasks.generator_data import GeneratorDataRecipe
 from layerwise.tasks.generator_judge import Judge
-from layerwise.tasks.generator_run import SampleRecipe, wanted_classes
-from layerwise.tasks.image_model import find_inputs
+from layerwise.tasks.generator_run import SampleRecipe, check_card, wanted_classes
+from layerwise.tasks.image_model import answered
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.loaded import network_of, without_answers
 
@@ -74,18 +73,10 @@ class GanModel:
         Higher is more like the training images to the discriminator, which learns to tell them from samples alone: a
         hint, and no measure of how odd an image is.
         """
-        found = find_inputs(inputs)
-        scores = [np.zeros(0)]
-        problems: dict[int, str] = {}
-        with show.bar("predicting", len(found)) as advance:
-            for first in range(0, len(found), _BATCH):
-                chunk = found[first : first + _BATCH]
-                pixels, bad = decode_batch([item for _, item in chunk], self.look.image)
-                problems |= {first + row: reason for row, reason in bad.items()}
-                scores.append(self.task.logits(self._batches(pixels)))
-                advance(len(chunk))
-        table = pl.DataFrame({"path": [name for name, _ in found], "score": np.concatenate(scores)})
-        return without_answers(table, [problems.get(row) for row in range(len(found))], ("path",))
+        names, scores, problems = answered(
+            inputs, self.look.image, _BATCH, show, lambda pixels: self.task.logits(self._batches(pixels))
+        )
+        return without_answers(pl.DataFrame({"path": names, "score": np.concatenate(scores)}), problems, ("path",))
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """How near samples come to other images: to their test part, or a share of them where none is named so.
@@ -139,20 +130,8 @@ def restore(
         StoreError: the card contradicts itself, the tensors do not fit the network that it names, or the network is
             the user's own and was not given.
     """
-    shape, look = card.network, build(GanLook, card.preprocess)
-    image = look.image
-    if not len(card.classes) == len(look.shares) == len(card.train_counts) == shape["classes"]:
-        raise StoreError(
-            f"The model file has {len(card.classes)} class names, shares of {len(look.shares)} classes, counts of "
-            f"{len(card.train_counts)}, and a network that is told of {shape['classes']}.",
-            expected="one number for all",
-        )
-    if not image.height == image.width == shape["size"] or image.channels != shape["channels"]:
-        raise StoreError(
-            f"The model file prepares images of {image.height}x{image.width}x{image.channels} for a network of "
-            f"{shape['size']}x{shape['size']}x{shape['channels']}.",
-            expected="the same numbers",
-        )
+    look = build(GanLook, card.preprocess)
+    check_card(card, look.image, look.shares)
     device = pick(device_name, card.precision)
     task = Gan({card.model: network_of(card, tensors, network)}, device, shares=look.shares)
     return GanModel(card, task, look, device)

@@ -15,14 +15,12 @@ import pydantic
 from layerwise.config import Section
 from layerwise.data.decode import Preprocess
 from layerwise.device import Device
-from layerwise.store.model_file import ModelCard
-from layerwise.tasks.cards import new_card
 from layerwise.tasks.feature_network import FeatureNetwork
 from layerwise.tasks.gan import Gan
 from layerwise.tasks.gan_recipe import TASK, GanRecipe
 from layerwise.tasks.generator_data import GeneratorData
 from layerwise.tasks.generator_judge import Judge
-from layerwise.tasks.generator_run import GRID, in_turns, pairs_file, samples_file
+from layerwise.tasks.generator_run import GRID, card_of, in_turns, pairs_file, same_cost, samples_file
 from layerwise.tasks.job import Outcome
 
 _REPORTED = 7_032  # seed of the noise of the samples that are reported on
@@ -68,14 +66,6 @@ class End:
     device: Device
 
 
-def shares_of(found: GeneratorData) -> tuple[float, ...]:
-    """Of each class in training, 0 to 1; none where networks are not told the class."""
-    if not found.conditional:
-        return ()
-    counts = np.bincount(found.targets[found.ids("train")], minlength=found.told)
-    return tuple((counts / counts.sum()).tolist())
-
-
 def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) -> Outcome:
     """Figures of the reported part, pictures, and the card.
 
@@ -89,13 +79,18 @@ def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) ->
     scores = score_table(found, task.logits(batches.part("test")))
     tested = time.monotonic()
     metrics, pictures = judged(found, task, end.judge)
-    metrics["verdict"] = " ".join([metrics["verdict"], *_same_cost(end, kept)])
+    words = "In validation the distance of {name} is {ours:.3g}, and that of {other} {theirs:.3g}."
+    beside = same_cost(words, "distance", task.name, kept, task.bests, end.recipe.rival)
+    metrics["verdict"] = " ".join([metrics["verdict"], *beside])
     metrics["generation"] |= {
         "alarms": task.watch.alarms,
         "networks": [{"name": name, "valid": {"distance": best["distance"]}} for name, best in task.bests.items()],
     }
     metrics["seconds"] = {**seconds, "test": tested - began, "judge": time.monotonic() - tested}
-    return Outcome(metrics, scores, _card(end), {**end.features.files(), **pictures})
+    options = next(stage.network for stage in end.recipe.stages if stage.name == task.name)
+    look = GanLook(image=found.preprocess, shares=found.shares)
+    card = card_of(found, TASK, task.name, end.device, options, look)
+    return Outcome(metrics, scores, card, {**end.features.files(), **pictures})
 
 
 def judged(found: GeneratorData, task: Gan, judge: Judge) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -136,26 +131,3 @@ def score_table(found: GeneratorData, scores: np.ndarray) -> pl.DataFrame:
     rows = found.ids("test")
     given = found.examples[rows.tolist()]
     return pl.DataFrame({"id": rows, "path": given["path"], "label": given["label"], "score": scores})
-
-
-def _same_cost(end: End, kept: Mapping[str, float]) -> list[str]:
-    """A sentence on the other networks of the run, by their lowest distance in validation."""
-    cost = " at about the same cost" if end.recipe.rival else ""
-    others = [(name, best["distance"]) for name, best in end.task.bests.items() if name != end.task.name]
-    ours = f"In validation the distance of {end.task.name} is {kept['distance']:.3g}"
-    return [f"{ours}, and that of {name}{cost} {theirs:.3g}." for name, theirs in others]
-
-
-def _card(end: End) -> ModelCard:
-    found, name = end.found, end.task.name
-    train = found.targets[found.ids("train")]
-    options = next(stage.network for stage in end.recipe.stages if stage.name == name)
-    return new_card(
-        TASK,
-        name,
-        end.device,
-        network={"classes": found.told, "channels": found.channels, "size": found.side, "options": dict(options)},
-        preprocess=GanLook(image=found.preprocess, shares=shares_of(found)).model_dump(mode="json"),
-        classes=found.classes if found.conditional else (),
-        train_counts=np.bincount(train, minlength=found.told).tolist() if found.conditional else (),
-    )

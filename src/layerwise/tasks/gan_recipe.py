@@ -8,19 +8,11 @@ from typing import Annotated, Any, Final, Literal
 import pydantic
 
 from layerwise.config import Section, build, merge
-from layerwise.data.split import SplitRecipe
 from layerwise.engine.update import OptimizerRecipe
-from layerwise.errors import RecipeError
-from layerwise.models.by_task import find_row
-from layerwise.tasks.feature_network import JudgeRecipe
-from layerwise.tasks.forecast_recipe import listed
-from layerwise.tasks.generator_data import GeneratorDataRecipe
-from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import RunRecipe
+from layerwise.tasks.generator_recipe import EPOCHS, GeneratorRecipe, asked_for, rival_of, row_of
+from layerwise.tasks.run_recipe import listed
 
 TASK: Final = "gan"
-AUTO, TUTORIAL = "gan", "gan-tutorial"
-EPOCHS = 20  # of a network whose row names none
 
 Loss = Literal["bce", "hinge", "non-saturating"]
 Policy = Literal["colour", "translation", "cutout"]
@@ -49,12 +41,6 @@ class AdversarialRecipe(Section):
     recover: bool = True
 
 
-class GanStop(Section):
-    """When a network's training ends before its time; the epoch with the lowest distance is kept."""
-
-    patience: int = pydantic.Field(0, ge=0)  # epochs without a lower one; 0 is never
-
-
 class GanStage(Section):
     """A network that is trained, in a stage of its own, and all that its training follows."""
 
@@ -67,7 +53,7 @@ class GanStage(Section):
     adversarial: AdversarialRecipe = AdversarialRecipe()
 
 
-class GanRecipe(RunRecipe):
+class GanRecipe(GeneratorRecipe):
     """Everything that repeats the run of a GAN on the same data.
 
     The batch, the options, the optimizer and `adversarial` are those of `model`; another network beside it has what its
@@ -77,14 +63,8 @@ class GanRecipe(RunRecipe):
     task: Literal["gan"] = TASK
     batch_size: int = pydantic.Field(64, ge=1)  # images a step of the discriminator
     adversarial: AdversarialRecipe = AdversarialRecipe()
-    conditional: bool = False  # tell both networks the class of an image
     # Steps of an epoch, at least: few images are passed over several times before samples are judged.
     epoch_steps: int = pydantic.Field(250, ge=1)
-    rival: bool = False  # train the tutorial's network too, at about the same cost, and compare
-    data: GeneratorDataRecipe = GeneratorDataRecipe()
-    split: SplitRecipe = SplitRecipe()
-    stop: GanStop = GanStop()
-    judge: JudgeRecipe = JudgeRecipe()
     stages: tuple[GanStage, ...] = ()  # the networks that compete, one after another
 
 
@@ -106,29 +86,13 @@ def complete(values: Mapping[str, Any], *, custom: bool) -> GanRecipe:
         >>> [stage.name for stage in complete({"epochs": 3}, custom=False).stages]
         ['gan']
     """
-    asked = build(GanRecipe, values)
-    if asked.stages and asked.epochs:
-        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
-    names = [stage.name for stage in asked.stages]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="networks that differ")
-    model = CUSTOM if custom else names[0] if names else AUTO if asked.model == "auto" else asked.model
-    own = {key: value for key, value in _row(model).items() if key != "epochs"}
+    asked, model = asked_for(GanRecipe, values, custom=custom)
+    own = {key: value for key, value in row_of(TASK, model).items() if key != "epochs"}
     recipe = build(GanRecipe, {**merge(own, values), "model": model})
     user = {key: values[key] for key in _OF_STAGE if values.get(key) is not None}
     written = [stage.model_dump(exclude_unset=True) for stage in asked.stages] or [{"name": model}]
     stages = tuple(_stage(each["name"], user if each["name"] == model else {}, each) for each in written)
     return recipe.model_copy(update={"stages": stages, "epochs": None})
-
-
-def rival_of(name: str) -> str:
-    """The network that one is compared with: the tutorial's, and of that the other.
-
-    Example:
-        >>> rival_of("gan"), rival_of("gan-tutorial")
-        ('gan-tutorial', 'gan')
-    """
-    return AUTO if name == TUTORIAL else TUTORIAL
 
 
 def rival_stage(name: str) -> GanStage:
@@ -138,14 +102,11 @@ def rival_stage(name: str) -> GanStage:
         >>> rival_stage("gan").name
         'gan-tutorial'
     """
-    return _stage(rival_of(name), {}, {"name": rival_of(name)})
+    other = rival_of(TASK, name)
+    return _stage(other, {}, {"name": other})
 
 
 def _stage(name: str, user: Mapping[str, Any], own: Mapping[str, Any]) -> GanStage:
-    row = {key: value for key, value in _row(name).items() if key in _OF_STAGE}
+    row = {key: value for key, value in row_of(TASK, name).items() if key in _OF_STAGE}
     stage = build(GanStage, merge(merge(row, user), own))
     return stage.model_copy(update={"learning_rate": stage.learning_rate or stage.optimizer.learning_rate})
-
-
-def _row(name: str) -> Mapping[str, Any]:
-    return {} if name == CUSTOM else find_row(TASK, name).recipe

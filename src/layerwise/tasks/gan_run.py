@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from torch import nn
 
-from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.loader import Batch
-from layerwise.device import Device, pick, seed
+from layerwise.device import Device, pick
 from layerwise.engine.finder import unchanged
 from layerwise.errors import UsageError
-from layerwise.models.by_task import Sizes, build_task_model
-from layerwise.tasks import generator_data, image_run
+from layerwise.tasks import generator_data
 from layerwise.tasks.feature_network import feature_network, settled
 from layerwise.tasks.gan import Gan
 from layerwise.tasks.gan_batches import Passes
-from layerwise.tasks.gan_outcome import End, finish, shares_of
+from layerwise.tasks.gan_outcome import End, finish
 from layerwise.tasks.gan_players import latent_of
 from layerwise.tasks.gan_recipe import TASK, GanRecipe, GanStage, complete, rival_stage
 from layerwise.tasks.generator_data import GeneratorData
 from layerwise.tasks.generator_judge import Judge
 from layerwise.tasks.generator_run import (
-    END,
     GRID,
+    built,
+    in_time,
     in_turns,
+    job_of,
     overview,
     snapshot_files,
     step_flops,
+    tried,
     with_rival,
-    within_budget,
 )
 from layerwise.tasks.job import Job
 from layerwise.tasks.own_network import CUSTOM, not_given
@@ -74,43 +74,16 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     for note in judge.notes:
         show.say(note)
     networks = {stage.name: _built(stage, found, recipe.seed, network) for stage in recipe.stages}
-    task = Gan(networks, device, judge=judge, shares=shares_of(found))
+    task = Gan(networks, device, judge=judge, shares=found.shares)
 
     def enter(stage: GanStage, show: Show, resumed: bool) -> Passes:
         batches = _batches(found, stage, recipe, device)
         task.begin(stage, steps=stage.epochs * batches.steps)
         return batches
 
-    if recipe.budget is not None and not values.get("stages"):
-        left = began + recipe.budget - time.monotonic()
-        reached = within_budget(recipe.stages, task, enter, budget=recipe.budget, left=left, show=show)
-        recipe = recipe.model_copy(update={"stages": reached})
+    recipe = in_time(recipe, task, enter, values, began, show)
     end = End(found, recipe, task, judge, features, device)
-    return Job(
-        recipe=recipe,
-        task=task,
-        stages=recipe.stages,
-        enter=enter,
-        examples=found.examples,
-        patience=recipe.stop.patience,
-        save_seconds=recipe.save_seconds,
-        deadline=None if recipe.budget is None else began + recipe.budget * (1 - END),
-        finish=lambda seconds, kept: finish(end, seconds, kept),
-        thumbnail=lambda row: found.pixels(np.array([row]))[0],
-        snapshot=lambda epochs_done: _snapshot(found, task, show, epochs_done),
-    )
-
-
-def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
-    """Pixels of a run's images by number, read again from where the data was; None for what is no longer there.
-
-    Args:
-        values: the run's recipe.
-        examples: its `examples.parquet`.
-    """
-    recipe = build(GanRecipe, values)
-    columns = {"image": recipe.data.image, "label": recipe.data.label}
-    return image_run.thumbnails({"data_path": recipe.data_path, "data": columns}, examples)
+    return job_of(found, recipe, task, enter, began, partial(finish, end), partial(_snapshot, found, task, show))
 
 
 def _batches(found: GeneratorData, stage: GanStage, recipe: GanRecipe, device: Device) -> Passes:
@@ -124,23 +97,15 @@ def _built(stage: GanStage, found: GeneratorData, number: int, own: nn.Module | 
     if stage.name == CUSTOM:
         assert own is not None
         return _checked(own, found)
-    seed(number)
-    sizes = Sizes(inputs=found.channels, outputs=found.told, length=found.side)
-    return build_task_model(TASK, stage.name, sizes, stage.network)
+    return built(TASK, stage.name, stage.network, found, number)
 
 
 def _checked(network: nn.Module, found: GeneratorData) -> nn.Module:
-    """A user's own network is tried on two images before anything long begins."""
-    wanted = (2, found.channels, found.side, found.side)
-    labels = torch.zeros(2, dtype=torch.int64) if found.conditional else None
-    try:
-        with torch.inference_mode():
-            parts = dict(network.eval().named_children())
-            images = parts["generator"](torch.zeros(2, latent_of(network)), labels)
-            logits = parts["discriminator"](torch.zeros(wanted), labels)
-            shapes = tuple(images.shape), tuple(logits.shape)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-        raise UsageError(f"Your network failed on two images {wanted}: {error}.", fix=_OWN) from error
+    with tried(found, _OWN) as (images, labels):
+        parts = dict(network.eval().named_children())
+        made = parts["generator"](torch.zeros(2, latent_of(network)), labels)
+        shapes = tuple(made.shape), tuple(parts["discriminator"](images, labels).shape)
+    wanted = tuple(images.shape)
     if shapes != (wanted, (2,)):
         raise UsageError(
             f"Of two images, your generator gives the shape {shapes[0]} and your discriminator {shapes[1]}.",
@@ -171,7 +136,7 @@ def _step_flops(stage: GanStage, network: nn.Module, found: GeneratorData) -> fl
     batch = Batch(np.arange(2 * turns), images, torch.zeros(2 * turns, dtype=torch.int64))
     plain = stage.model_copy(update={"adversarial": stage.adversarial.model_copy(update={"r1": 0.0})})
     with unchanged(network):
-        task = Gan({stage.name: network}, pick("cpu", "float32"), shares=shares_of(found))
+        task = Gan({stage.name: network}, pick("cpu", "float32"), shares=found.shares)
         task.begin(plain, steps=1)
         return step_flops(lambda: task.train_step(batch)) * stage.batch_size / 2
 

@@ -10,16 +10,18 @@ import polars as pl
 import pydantic
 import torch
 
-from layerwise.config import Section, build
+from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.augment import AugmentRecipe
 from layerwise.data.decode import Preprocess
 from layerwise.data.images import ImageSource, find_images
 from layerwise.data.loader import ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, default_cache
-from layerwise.data.split import SplitRecipe, split
+from layerwise.data.split import SplitKeys
 from layerwise.errors import DataError
 from layerwise.tasks.image_data import ids_of, judged, targets_of, unread
+from layerwise.tasks.image_parts import beside, part_images
+from layerwise.tasks.run_recipe import Reading
 
 # Sides of arrays that are taken as they are; files, and larger arrays, are brought to `_SIDE`.
 _SMALLEST, _LARGEST, _SIDE = 8, 128, 64
@@ -30,7 +32,7 @@ _PLAIN = AugmentRecipe()
 _LEAST = 3
 
 
-class GeneratorDataRecipe(Section):
+class GeneratorDataRecipe(Reading):
     """How the images of a generator are read."""
 
     image: str | None = None  # column of image paths, where a table has several candidates
@@ -80,6 +82,17 @@ class GeneratorData:
         """Classes that the network is told of; 0 where it is not conditional."""
         return len(self.classes) if self.conditional else 0
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Training images of each class that the network is told of."""
+        found = np.bincount(self.targets[self.ids("train")], minlength=self.told) if self.conditional else np.zeros(0)
+        return tuple(found.astype(int).tolist())
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The same as shares of all, 0 to 1."""
+        return tuple((np.array(self.counts) / sum(self.counts)).tolist()) if self.conditional else ()
+
     def ids(self, part: str) -> np.ndarray:
         """Row numbers of a part: (n,) int64."""
         return ids_of(self.examples, part)
@@ -115,7 +128,7 @@ class GeneratorData:
 
 
 def read(
-    data: Any, recipe: GeneratorDataRecipe, parts: SplitRecipe, *, seed: int, conditional: bool, show: Show
+    data: Any, recipe: GeneratorDataRecipe, parts: SplitKeys, *, seed: int, conditional: bool, show: Show
 ) -> GeneratorData:
     """Find, hash, decode and split images, with labels or without.
 
@@ -130,7 +143,9 @@ def read(
     Raises:
         DataError: there is nothing to learn from, or labels are wanted and missing.
     """
-    source = find_images(data, image=recipe.image, label=recipe.label, labelled=conditional)
+    # Where labels are wanted, an image without one is refused, or has a problem: none of it reaches a network.
+    columns = beside(parts)
+    source = find_images(data, image=recipe.image, label=recipe.label, labelled=conditional, beside=columns)
     if conditional and len(source.classes) < 2:
         raise DataError(
             f"conditional=true, and the images are of {len(source.classes)} class.",
@@ -143,7 +158,7 @@ def read(
     table = judged(source, store)
     # A single label says nothing, and the split asks for two where there are any.
     plain = table if len(source.classes) > 1 else table.with_columns(label=pl.lit(None, dtype=pl.String))
-    filled, notes = split(plain, parts, seed=seed)
+    filled, notes = part_images(plain, source, parts, recipe.exclude, seed=seed, show=show)
     examples = filled.with_columns(table["label"])
     _check(examples)
     bad = [f"{note} All are in examples.parquet." for note in unread(examples)]

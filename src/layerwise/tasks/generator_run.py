@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
+import polars as pl
 import pydantic
+import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from layerwise.config import Section
+from layerwise.config import Section, build
 from layerwise.console import Show
-from layerwise.device import Device, mix
-from layerwise.engine.finder import unchanged
-from layerwise.engine.loop import Task
-from layerwise.errors import UsageError, nearest
+from layerwise.data.decode import Preprocess
+from layerwise.device import Device, mix, seed
+from layerwise.errors import StoreError, UsageError, nearest
+from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.report.grids import grid_png
-from layerwise.tasks.generator_data import GeneratorData
-from layerwise.tasks.probe import USABLE, Parted, epoch_seconds
-from layerwise.tasks.sequence_budget import Staged, shared_out
+from layerwise.store.model_file import ModelCard
+from layerwise.tasks import image_run
+from layerwise.tasks.cards import new_card
+from layerwise.tasks.generator_data import GeneratorData, GeneratorDataRecipe
+from layerwise.tasks.generator_recipe import GeneratorRecipe
+from layerwise.tasks.job import Job, Outcome
+from layerwise.tasks.sequence_budget import Enter, Staged, Trains, within_budget
 
-END: Final = 0.25  # of a budget, for the feature network, the figures and the files of the end
+_END = 0.25  # of a budget, for the feature network, the figures and the files of the end
 GRID: Final = 64  # samples of a picture
-_COLUMNS: Final = 8
-_PROBES = 4
+_COLUMNS = 8
 
-
+R = TypeVar("R", bound=GeneratorRecipe)
 S = TypeVar("S", bound=Staged)
-
-
-class Trains(Task, Protocol):
-    """A task whose networks compete, a stage each."""
-
-    @property
-    def network(self) -> nn.Module:
-        """The one that trains."""
 
 
 def _text(label: Any) -> Any:
@@ -88,35 +86,88 @@ def step_flops(step: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def within_budget(
-    stages: tuple[S, ...],
-    task: Trains,
-    enter: Callable[[S, Show, bool], Parted],
-    *,
-    budget: float,
-    left: float,
-    show: Show,
-) -> tuple[S, ...]:
-    """The stages with as many of their epochs as there is time for, the same time for each.
+def in_time(recipe: R, task: Trains, enter: Enter, values: Mapping[str, Any], began: float, show: Show) -> R:
+    """The recipe with as many epochs as its budget has time for; as it is without one, or with stages written out.
 
     Args:
-        stages: in the order in which they are given up, last first.
-        task: holds their networks, which are as before when this returns.
+        recipe: complete.
+        task: holds its networks, which are as before when this returns.
         enter: of the job.
-        budget: of the run, in seconds.
-        left: of it, in seconds.
+        values: the user's part of the recipe.
+        began: when, by `time.monotonic`.
         show: what is given up is printed there.
 
     Raises:
         UsageError: there is not time for one epoch.
     """
-    began, costs = time.monotonic(), {}
-    for stage in stages:
-        batches = enter(stage, show, False)
-        with unchanged(task.network):
-            costs[stage.name] = epoch_seconds(task, batches, probes=_PROBES)
-    usable = USABLE * (left - END * budget - (time.monotonic() - began))
-    return shared_out(stages, costs, usable, budget=budget, show=show)
+    if recipe.budget is None or values.get("stages"):
+        return recipe
+    left = began + recipe.budget - time.monotonic()
+    reached = within_budget(recipe.stages, task, enter, budget=recipe.budget, left=left, end=_END, show=show)
+    return recipe.model_copy(update={"stages": reached})
+
+
+def job_of(
+    found: GeneratorData,
+    recipe: GeneratorRecipe,
+    task: Trains,
+    enter: Enter,
+    began: float,
+    finish: Callable[[Mapping[str, float], Mapping[str, float]], Outcome],
+    snapshot: Callable[[int], Mapping[str, bytes]],
+) -> Job:
+    """The job of a generator that is ready to train; see `Job`."""
+    return Job(
+        recipe=recipe,
+        task=task,
+        stages=recipe.stages,
+        enter=enter,
+        examples=found.examples,
+        patience=recipe.stop.patience,
+        save_seconds=recipe.save_seconds,
+        deadline=None if recipe.budget is None else began + recipe.budget * (1 - _END),
+        finish=finish,
+        thumbnail=lambda row: found.pixels(np.array([row]))[0],
+        snapshot=snapshot,
+    )
+
+
+def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
+    """Pixels of a run's images by number, read again from where the data was; None for what is no longer there.
+
+    Args:
+        values: the run's recipe.
+        examples: its `examples.parquet`.
+    """
+    columns = build(GeneratorDataRecipe, values.get("data", {})).model_dump(include={"image", "label"})
+    return image_run.thumbnails({"data_path": values.get("data_path"), "data": columns}, examples)
+
+
+def built(task: str, name: str, options: Mapping[str, Any], found: GeneratorData, number: int) -> nn.Module:
+    """A network of the table, with weights that follow from the seed of the run alone."""
+    seed(number)
+    return build_task_model(task, name, Sizes(inputs=found.channels, outputs=found.told, length=found.side), options)
+
+
+@contextmanager
+def tried(found: GeneratorData, fix: str) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Two images, and labels where there are, on which a user's network is tried before anything long begins.
+
+    Raises:
+        UsageError: what is done with them fails; `fix` says what such a network has to have.
+    """
+    images, labels = two_images(found)
+    try:
+        with torch.inference_mode():
+            yield images, labels
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        raise UsageError(f"Your network failed on two images {tuple(images.shape)}: {error}.", fix=fix) from error
+
+
+def two_images(found: GeneratorData) -> tuple[Tensor, Tensor | None]:
+    """(2, C, S, S) zeros, and (2,) labels where the network is told of them."""
+    labels = torch.zeros(2, dtype=torch.int64) if found.conditional else None
+    return torch.zeros(2, found.channels, found.side, found.side), labels
 
 
 def overview(found: GeneratorData, stages: Sequence[Staged], device: Device) -> str:
@@ -192,6 +243,63 @@ def wanted_classes(label: str | None, count: int, classes: Sequence[str]) -> NDA
             fix=nearest(label, classes) if classes else "Train one with conditional=true.",
         )
     return np.full(count, list(classes).index(label), np.int64)
+
+
+# The end
+
+
+def same_cost(
+    words: str, key: str, name: str, kept: Mapping[str, float], bests: Mapping[str, Mapping[str, float]], rival: bool
+) -> list[str]:
+    """A sentence on each other network of the run, by its best validation.
+
+    Args:
+        words: with places for name, ours, other and theirs.
+        key: of the score.
+        name: of the kept network.
+        kept: its validation.
+        bests: the best validation of each network.
+        rival: whether they were given about the same cost.
+
+    Example:
+        >>> same_cost("{name} {ours}, {other} {theirs}", "kl", "a", {"kl": 1.0}, {"a": {}, "b": {"kl": 2.0}}, False)
+        ['a 1.0, b 2.0']
+    """
+    cost = " at about the same cost" if rival else ""
+    others = [(other, best[key]) for other, best in bests.items() if other != name]
+    return [words.format(name=name, ours=kept[key], other=other + cost, theirs=theirs) for other, theirs in others]
+
+
+def card_of(
+    found: GeneratorData, task: str, name: str, device: Device, options: Mapping[str, Any], look: Section
+) -> ModelCard:
+    """What the model file says of a network of the table, or of a user's own, beside its tensors."""
+    return new_card(
+        task,
+        name,
+        device,
+        network={"classes": found.told, "channels": found.channels, "size": found.side, "options": dict(options)},
+        preprocess=look.model_dump(mode="json"),
+        classes=found.classes if found.conditional else (),
+        train_counts=found.counts,
+    )
+
+
+def check_card(card: ModelCard, image: Preprocess, shares: Sequence[float]) -> None:
+    """Raises StoreError for a card whose network is not of the classes and images that the rest of it is of."""
+    shape, counted = card.network, (len(card.classes), len(card.train_counts), len(shares))
+    if counted != (shape["classes"],) * 3:
+        raise StoreError(
+            f"The model file has {counted[0]} class names, counts of {counted[1]} classes, shares of {counted[2]}, and "
+            f"a network that is told of {shape['classes']}.",
+            expected="one number for all",
+        )
+    if not image.height == image.width == shape["size"] or image.channels != shape["channels"]:
+        raise StoreError(
+            f"The model file prepares images of {image.height}x{image.width}x{image.channels} for a network of "
+            f"{shape['size']}x{shape['size']}x{shape['channels']}.",
+            expected="the same numbers",
+        )
 
 
 # Files

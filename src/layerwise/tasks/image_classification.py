@@ -21,6 +21,7 @@ from layerwise.errors import StoreError
 from layerwise.models import body_layers
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
+from layerwise.tasks.run_recipe import metric_of
 from layerwise.tasks.scoring import ranked, validation
 
 
@@ -44,6 +45,7 @@ class ImageClassification:
         self._solver: Solver | None = None
         self._thawed: list[nn.Module] = []
         self._validated = 0  # examples of the last evaluation
+        self.class_weights: torch.Tensor | None = None  # (classes,), used where the recipe balances
         # What a network itself keeps fixed, such as filters taken from the data, no stage thaws.
         self._fixed = {id(parameter) for parameter in self.network.parameters() if not parameter.requires_grad}
         # Where a pretrained network began. Checkpoints hold what differs from it, which is a head in most epochs.
@@ -75,7 +77,10 @@ class ImageClassification:
         self._update, self._solver = None, None
         if stage.solver == "lbfgs":
             # Without label smoothing: the penalty holds the weights, and both together fitted worse (docs/log.md).
-            self._solver = Solver(_linear(self.network), decays=decays(stage.epochs), seed=self.recipe.seed)
+            # Of all rows at once, to weigh a row and to repeat it are the same fit.
+            weights = self.class_weights if self.recipe.balance.way else None
+            linear = _linear(self.network)
+            self._solver = Solver(linear, decays=decays(stage.epochs), seed=self.recipe.seed, class_weights=weights)
         else:
             groups = parameter_groups(
                 self.network, self.recipe.optimizer.norm_bias_rate, self._thawed, self.recipe.thaw.depth_rate
@@ -106,7 +111,8 @@ class ImageClassification:
         assert self._update is not None, "begin() comes first"
         with self._device.precision():
             logits = self._tail(batch.inputs).float()  # (B, classes)
-        loss = F.cross_entropy(logits, batch.targets, label_smoothing=self.recipe.label_smoothing)
+        weights = self.class_weights if self.recipe.balance.way in (True, "weights") else None
+        loss = F.cross_entropy(logits, batch.targets, weight=weights, label_smoothing=self.recipe.label_smoothing)
         self._update(loss)
         wanted = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(1)
         right = (logits.argmax(1) == wanted).float().mean()
@@ -126,7 +132,7 @@ class ImageClassification:
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower calibrated loss."""
-        return ranked(metrics, self.recipe.stop.metric, self._validated)
+        return ranked(metrics, metric_of(self.recipe.stop.metric, self.recipe.balance), self._validated)
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """The tensors that training has changed; within a stage averaged, where averages are kept."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ import torch
 from layerwise.config import build, merge
 from layerwise.console import Show
 from layerwise.data.decode import Preprocess
+from layerwise.data.exclusions import classes_left, left_out
 from layerwise.data.images import ImageSource, find_images
 from layerwise.data.loader import ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, default_cache
 from layerwise.data.rows import counted
-from layerwise.data.split import split
 from layerwise.device import Device
 from layerwise.errors import DataError, RecipeError
 from layerwise.models import Entry, backbone_preprocess, find_model
+from layerwise.tasks.balance import uneven_note
+from layerwise.tasks.image_parts import beside, part_images
 from layerwise.tasks.own_network import CUSTOM
 from layerwise.tasks.recipe import ImageRecipe
 
@@ -71,6 +73,7 @@ class ImageData:
             normalise=Normalise(self.preprocess.mean, self.preprocess.std),
             seed=self.recipe.seed,
             device=device.place,
+            balanced=self.recipe.balance.way == "sampling",
         )
 
     def sample(self) -> torch.Tensor:
@@ -104,7 +107,8 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     asked = build(ImageRecipe, values)
     if asked.stages and asked.epochs:
         raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
-    source = find_images(data, image=asked.data.image, label=asked.data.label)
+    columns = beside(asked.split)
+    source = find_images(data, image=asked.data.image, label=asked.data.label, beside=columns)
     entry = None if asked.model == CUSTOM else find_model(auto_model(source) if asked.model == "auto" else asked.model)
     own = {} if entry is None else {**entry.recipe, "model": entry.name}
     if asked.stages:
@@ -113,7 +117,9 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
     preprocess = _preprocess(source, recipe, entry)
     with show.bar("reading images", len(source.table)) as advance:
         store = build_pixels(source, preprocess, cache=default_cache(), advance=advance)
-    examples, notes = split(judged(source, store), recipe.split, seed=recipe.seed)
+    table = judged(source, store)
+    examples, notes = part_images(table, source, recipe.split, recipe.data.exclude, seed=recipe.seed, show=show)
+    source = replace(source, classes=classes_left(source.classes, examples))
     _check(source, examples)
     preprocess = _statistics(preprocess, recipe, entry, store, examples)
     return ImageData(
@@ -125,7 +131,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
         store=store,
         targets=targets_of(examples, source.classes),
         held_out=source.held_out,
-        notes=tuple(dict.fromkeys((*source.notes, *notes, *_notes(examples, source.classes, store)))),
+        notes=tuple(dict.fromkeys((*source.notes, *notes, *_notes(examples, source.classes, store, recipe)))),
     )
 
 
@@ -187,24 +193,29 @@ def _check(source: ImageSource, examples: pl.DataFrame) -> None:
 
 def unread(table: pl.DataFrame) -> tuple[str, ...]:
     """A note on the images with a problem, or none."""
-    bad = table.filter(pl.col("problem").is_not_null())
+    bad = table.filter(pl.col("problem").is_not_null() & ~left_out())
     if not bad.height:
         return ()
     first = "; ".join(f"{path}: {reason}" for path, reason in bad.head(3).select("path", "problem").iter_rows())
     return (f"{bad.height} of {table.height} images cannot be read ({first}{'; ...' if bad.height > 3 else ''}).",)
 
 
-def _notes(examples: pl.DataFrame, classes: tuple[str, ...], store: PixelStore) -> list[str]:
+def _notes(examples: pl.DataFrame, classes: tuple[str, ...], store: PixelStore, recipe: ImageRecipe) -> list[str]:
     notes = [f"{note} All are in examples.parquet." for note in unread(examples)]
     if store.notes:
         texts = counted(text for each in store.notes.values() for text in each)
         notes.append(f"{len(store.notes)} images could not be taken as they are: {texts}.")
-    trained = set(examples.filter(pl.col("split") == "train")["label"])
-    return notes + [
-        f'The class "{name}" has no image in train: it can never be predicted.'
-        for name in classes
-        if name not in trained
-    ]
+    train = examples.filter(pl.col("split") == "train")
+    trained = set(train["label"])
+    return (
+        notes
+        + [
+            f'The class "{name}" has no image in train: it can never be predicted.'
+            for name in classes
+            if name not in trained
+        ]
+        + uneven_note(targets_of(train, classes), classes, "images", recipe.balance)
+    )
 
 
 def _spread(ids: np.ndarray, most: int) -> np.ndarray:

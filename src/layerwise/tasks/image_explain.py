@@ -64,8 +64,8 @@ def explain(model: ImageModel, inputs: Any, recipe: ExplainRecipe, show: Show) -
     return Explained(GRAD_CAM, SELVARAJU, _ABOUT, tuple(items), len(found) - len(some))
 
 
-def explain_examples(model: ImageModel, examples: Mapping[int, Any]) -> dict[int, Explanation]:
-    """Explanations of images by their numbers, for a report: pixels (H, W, C) uint8 as the model's preprocessing makes.
+def explain_examples(model: ImageModel, examples: Mapping[int, Any]) -> Explained:
+    """Explanations of images, by name, for a report: pixels (H, W, C) uint8 as the model's preprocessing makes.
 
     Those of a `PixelStore` are; so is what `decode_batch` gives.
     """
@@ -75,7 +75,7 @@ def explain_examples(model: ImageModel, examples: Mapping[int, Any]) -> dict[int
         some = rows[first : first + _BATCH]
         pixels = torch.from_numpy(np.stack([np.asarray(examples[row]) for row in some]))
         items += _of_pixels(model, [str(row) for row in some], pixels, recipe, layer)
-    return dict(zip(rows, items, strict=True))
+    return Explained(GRAD_CAM, SELVARAJU, _ABOUT, tuple(items), 0)
 
 
 def _of_pixels(

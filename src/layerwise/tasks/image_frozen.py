@@ -224,6 +224,7 @@ class Frozen:
             mixup=options.mixup,
             seed=self.recipe.seed,
             device=front.device.place,
+            balanced=self.recipe.balance.way == "sampling",
         )
 
     def _fill(self, stage: Stage, show: Show) -> None:

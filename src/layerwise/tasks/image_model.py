@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -36,6 +36,7 @@ from layerwise.tasks.recipe import ImageRecipe
 
 TASK = "image-classification"
 _BATCH = 64
+A = TypeVar("A")
 
 
 def prediction_table(
@@ -71,19 +72,9 @@ class ImageModel:
 
     def predict(self, inputs: Any, show: Show) -> pl.DataFrame:
         """Predict paths, folders, bytes or arrays: a row for each, with its problem where it cannot be read."""
-        found = find_inputs(inputs)
-        parts: list[np.ndarray] = []
-        problems: dict[int, str] = {}
-        with show.bar("predicting", len(found)) as advance:
-            for first in range(0, len(found), _BATCH):
-                chunk = found[first : first + _BATCH]
-                pixels, bad = decode_batch([item for _, item in chunk], self.preprocess)
-                problems |= {first + row: reason for row, reason in bad.items()}
-                parts.append(self.probabilities(pixels))
-                advance(len(chunk))
-        probabilities = np.concatenate(parts)
-        table = prediction_table(self.card.classes, [name for name, _ in found], probabilities)
-        return without_answers(with_sure(table, self.card), [problems.get(row) for row in range(len(found))], ("path",))
+        names, parts, problems = answered(inputs, self.preprocess, _BATCH, show, self.probabilities)
+        table = prediction_table(self.card.classes, names, np.concatenate(parts))
+        return without_answers(with_sure(table, self.card), problems, ("path",))
 
     def probabilities(self, pixels: torch.Tensor) -> np.ndarray:
         """(B, H, W, C) uint8 pixels, as preprocessed -> (B, classes) probabilities."""
@@ -172,6 +163,31 @@ def restore(
     device = pick(device_name, card.precision)
     task = ImageClassification(network, ImageRecipe(), device, pretrained=False)
     return ImageModel(card, task, look, device)
+
+
+def answered(
+    inputs: Any, preprocess: Preprocess, batch: int, show: Show, answer: Callable[[torch.Tensor], A]
+) -> tuple[list[str], list[A], list[str | None]]:
+    """Names of images, answers to each batch of them, and what is wrong with each image that cannot be read.
+
+    Args:
+        inputs: see `find_inputs`.
+        preprocess: from bytes to pixels.
+        batch: images that are decoded at a time.
+        show: where progress is shown.
+        answer: to pixels (B, H, W, C) uint8.
+    """
+    found = find_inputs(inputs)
+    answers: list[A] = []
+    problems: dict[int, str] = {}
+    with show.bar("predicting", len(found)) as advance:
+        for first in range(0, len(found), batch):
+            chunk = found[first : first + batch]
+            pixels, bad = decode_batch([item for _, item in chunk], preprocess)
+            problems |= {first + row: reason for row, reason in bad.items()}
+            answers.append(answer(pixels))
+            advance(len(chunk))
+    return [name for name, _ in found], answers, [problems.get(row) for row in range(len(found))]
 
 
 def find_inputs(inputs: Any) -> list[tuple[str, Any]]:

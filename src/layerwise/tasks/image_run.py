@@ -20,14 +20,20 @@ from layerwise.data.pixels import decode_batch
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
 from layerwise.errors import BadImage, DataError, RecipeError
+from layerwise.metrics.baselines import verdict
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_data, image_search
+from layerwise.tasks.balance import SHARE as TRIALS
+from layerwise.tasks.balance import class_weights, record
 from layerwise.tasks.cards import new_card
+from layerwise.tasks.image_balance import balanced_stages, balanced_whole
+from layerwise.tasks.image_baselines import MEANS, rivals
 from layerwise.tasks.image_budget import choose_body, whole_epochs
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
+from layerwise.tasks.image_frozen import Frozen
 from layerwise.tasks.image_model import TASK, prediction_table
 from layerwise.tasks.image_plan import freeze
 from layerwise.tasks.image_stage import begin
@@ -35,6 +41,7 @@ from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
+from layerwise.tasks.suspects import held_out_images, with_suspects
 
 _THUMBNAIL = 128
 # Of a budget: the share that the reported part takes of a network from scratch, and seconds of the files of the end.
@@ -72,16 +79,24 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     task = ImageClassification(network, recipe, device, pretrained=pretrained)
     for note in (_overview(found, device), *found.notes):
         show.say(note)
-    left = None if recipe.budget is None else began + recipe.budget - time.monotonic()
+    task.class_weights = class_weights(_train_targets(found), len(found.classes)).to(device.place)
+
+    def left(share: float = 1.0) -> float | None:
+        return None if recipe.budget is None else share * (began + recipe.budget - time.monotonic())
+
     enter: Callable[[Stage, Show, bool], Batches]
+    frozen: Frozen | None = None
     if recipe.search.trials:
         found = image_search.searched(found, task, device, show)
     if pretrained:
-        frozen = freeze(found, task, device, left, show)
-        recipe, enter, promised = frozen.recipe, frozen.enter, frozen.plan.record()
-        finish = frozen.plan.amounts.finish
+        # A trial of how to balance classes comes after the plan, which leaves time for it.
+        frozen = freeze(found, task, device, left(1 - TRIALS if recipe.balance.way is True else 1.0), show)
+        frozen = balanced_stages(frozen, left(), show)
+        found, enter, finish = frozen.frontier.found, frozen.enter, frozen.plan.amounts.finish
+        recipe = frozen.recipe
     else:
-        recipe, enter, promised = *_whole(found, task, device, left, show), None
+        found = balanced_whole(found, task, device, left(), show)
+        recipe, enter = _whole(found, task, device, left(), show)
         finish = _FINISH * (recipe.budget or 0.0)
     return Job(
         recipe=recipe,
@@ -92,8 +107,9 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
         deadline=None if recipe.budget is None else began + recipe.budget - finish - _FILES,
-        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, promised),
+        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, frozen),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
+        explain=recipe.explain,
     )
 
 
@@ -179,14 +195,16 @@ def _finish(
     device: Device,
     seconds: Mapping[str, float],
     kept: Mapping[str, float],
-    promised: dict[str, Any] | None,
+    frozen: Frozen | None,
 ) -> Outcome:
     began = time.monotonic()
     rows = ids_of(found.examples, "test")
     batches = found.batches(device)
     probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
     valid = task.predict(batches.part("valid"), kept["temperature"])
-    seconds = {**seconds, "test": time.monotonic() - began}
+    tested = time.monotonic()
+    others = rivals(found, frozen)
+    seconds = {**seconds, "test": tested - began, "baselines": time.monotonic() - tested}
     metrics = summarize(
         task=TASK,
         split=found.held_out,
@@ -195,17 +213,31 @@ def _finish(
         train_targets=_train_targets(found),
         classes=found.classes,
         seconds=seconds,
+        rivals=others,
     )
-    if promised:
+    if MEANS in others:
+        metrics["verdicts"] = [verdict(probabilities, others[MEANS], targets, than=MEANS, measure=metrics["measure"])]
+    if frozen:
         took = sum(seconds[part] for part in ("keep", "train", "valid", "test"))
-        metrics["plan"] = {**promised, "took": took}
+        metrics["plan"] = {**frozen.plan.record(), "took": took}
+    if found.recipe.balance.way:
+        metrics["balance"] = record(found.recipe.balance)
     if tried := found.recipe.search.tried:
         metrics["search"] = [trial.model_dump() for trial in tried]
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
     card = _card(found, device, kept["temperature"])
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    return with_suspects(
+        outcome,
+        lambda limit: held_out_images(found, device, frozen.engine if frozen else None, limit),
+        found.examples,
+        found.targets,
+        found.classes,
+        budget=found.recipe.budget,
+        thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
+    )
 
 
 def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:

@@ -15,10 +15,10 @@ from layerwise.console import Show
 from layerwise.data.decode import Preprocess
 from layerwise.data.images import ImageSource, find_images
 from layerwise.data.pixels import build_pixels, default_cache
-from layerwise.data.split import split
 from layerwise.errors import DataError, UsageError
 from layerwise.models import backbone_preprocess
 from layerwise.tasks.image_data import judged, targets_of
+from layerwise.tasks.image_parts import beside, part_images
 from layerwise.tasks.recipe import ImageRecipe
 
 SAMPLE = 1000  # images: accuracy is then known to about two points
@@ -83,12 +83,14 @@ def draw_sample(data: Any, asked: ImageRecipe, first: str, show: Show) -> Sample
     Raises:
         DataError: the data cannot be used, or no class has two images.
     """
-    source = find_images(data, image=asked.data.image, label=asked.data.label)
+    columns = beside(asked.split)
+    source = find_images(data, image=asked.data.image, label=asked.data.label, beside=columns)
     few = len(source) <= 2 * SAMPLE
     with show.bar("reading images", len(source)) as advance:
         look = look_of(first, asked) if few else _LOOK
         store = build_pixels(source, look, cache=default_cache(), advance=advance)
-    examples, notes = split(judged(source, store), asked.split, seed=asked.seed)
+    table = judged(source, store)
+    examples, notes = part_images(table, source, asked.split, asked.data.exclude, seed=asked.seed, show=show)
     pool = _pool(examples)
     rows = _spread(pool, asked.seed)
     if np.bincount(targets_of(examples, source.classes)[rows], minlength=1).max() < 2:

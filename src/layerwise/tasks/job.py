@@ -15,7 +15,8 @@ from layerwise.console import Show
 from layerwise.engine.loop import Batches, Task
 from layerwise.errors import DataError, UsageError
 from layerwise.store.model_file import ModelCard
-from layerwise.tasks.explanation import Explained, ExplainRecipe, Explanation
+from layerwise.tasks.explanation import Explained, ExplainRecipe
+from layerwise.tasks.inspection import Inspection
 
 
 class StagedTask(Task, Protocol):
@@ -73,6 +74,8 @@ class Job:
             history (T,) up to its first forecast; None where there is nothing to draw.
         snapshot: files of the run folder to write after an epoch, by name: content; such as what a generator draws by
             then, given the number of epochs done over all stages.
+        example: an example by its number, as `TaskEntry.explain_examples` takes it; none where that is `thumbnail`.
+        explain: examples that are explained at the end, at most.
     """
 
     recipe: Section
@@ -86,6 +89,8 @@ class Job:
     finish: Callable[[Mapping[str, float], Mapping[str, float]], Outcome]
     thumbnail: Callable[[int], np.ndarray | None]
     snapshot: Callable[[int], Mapping[str, bytes]] = lambda epochs_done: {}
+    example: Callable[[int], Any] | None = None
+    explain: int = 0
 
 
 Columns = Mapping[str, str]  # by the name of the flag: image, text, label, target, time, series
@@ -147,8 +152,11 @@ class TaskEntry:
         makes: what of a `Maker` its models can do, by name.
         explain: (model of this task, inputs as its `predict` takes them, what was chosen, show) -> why each was
             answered as it was; None where no method is known.
-        explain_examples: (model of this task, examples by number) -> the same for a report. An image is its pixels as
-            the model's preprocessing makes them, a sequence its values (T, C), a series its history (T,).
+        explain_examples: (model of this task, examples by number) -> the same for a report, each named by its number,
+            in order. An image is its pixels as the model's preprocessing makes them, a sequence its values (T, C), a
+            series its history (T,).
+        inspect: (data, columns as a person named them, show) -> what the data hold and what is wrong with them; None
+            where this task has no data of its own kind.
     """
 
     prepare: Callable[[Any, Mapping[str, Any], torch.nn.Module | None, Show], Job]
@@ -156,4 +164,5 @@ class TaskEntry:
     thumbnails: Callable[[Mapping[str, Any], pl.DataFrame], Callable[[int], np.ndarray | None]]
     makes: tuple[str, ...] = ()
     explain: Callable[[Any, Any, ExplainRecipe, Show], Explained] | None = None
-    explain_examples: Callable[[Any, Mapping[int, Any]], dict[int, Explanation]] | None = None
+    explain_examples: Callable[[Any, Mapping[int, Any]], Explained] | None = None
+    inspect: Callable[[Any, Columns, Show], Inspection] | None = None

@@ -9,16 +9,16 @@ import pydantic
 
 from layerwise.config import Section
 from layerwise.data.augment import AugmentRecipe
-from layerwise.data.split import SplitRecipe
+from layerwise.data.split import ImageSplitRecipe
 from layerwise.errors import RecipeError
 from layerwise.frozen.form import Dtype
-from layerwise.tasks.run_recipe import RunRecipe
+from layerwise.tasks.run_recipe import EXPLAINED, BalanceRecipe, Explain, Reading, RunRecipe, check_stages
 from layerwise.tasks.scoring import Metric
 
 Solver = Literal["steps", "lbfgs"]
 
 
-class DataRecipe(Section):
+class DataRecipe(Reading):
     """How the data is read."""
 
     image: str | None = None  # column of image paths, where a table has several candidates
@@ -113,15 +113,17 @@ class ImageRecipe(RunRecipe):
     task: Literal["image-classification"] = "image-classification"
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
+    balance: BalanceRecipe = BalanceRecipe()
     find_rate: bool = False  # search each stage's learning rate by a range test
     # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
     abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
+    explain: Explain = EXPLAINED
     thaw: ThawRecipe = ThawRecipe()
     frozen: FrozenRecipe = FrozenRecipe()
     search: SearchRecipe = SearchRecipe()
     stages: tuple[Stage, ...] = ()  # in place of the network's own
     data: DataRecipe = DataRecipe()
-    split: SplitRecipe = SplitRecipe()
+    split: ImageSplitRecipe = ImageSplitRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     stop: StopRecipe = StopRecipe()
 
@@ -150,9 +152,7 @@ def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Sta
         ['head', 'last']
     """
     if recipe.stages:
-        names = [stage.name for stage in recipe.stages]
-        if len(set(names)) < len(names):
-            raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="a name for each")
+        check_stages([stage.name for stage in recipe.stages])
         return recipe.stages
     rate = recipe.optimizer.learning_rate
     if not layers:

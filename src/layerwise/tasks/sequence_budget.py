@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
+from torch import nn
+
 from layerwise.console import Show
-from layerwise.data.ragged import SequenceBatches
 from layerwise.engine.finder import unchanged
 from layerwise.errors import UsageError
-from layerwise.tasks.classification import Classification
-from layerwise.tasks.probe import FINISH, USABLE, epoch_seconds
-from layerwise.tasks.run_recipe import Candidate
+from layerwise.tasks.job import StagedTask
+from layerwise.tasks.probe import USABLE, Parted, epoch_seconds
 
 _PROBES = 4
 _WORTH = 5  # epochs, with fewer of which a network that competes is left out
@@ -33,34 +33,38 @@ class Staged(Protocol):
         """The same with other values."""
 
 
+class Trains(StagedTask, Protocol):
+    """A task whose networks compete, a stage each."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The one that trains."""
+
+
 S = TypeVar("S", bound=Staged)
+Enter = Callable[[Any, Show, bool], Parted]  # of a `Job`
 
 
 def within_budget(
-    candidates: Sequence[Candidate],
-    task: Classification,
-    batches: SequenceBatches,
-    *,
-    budget: float,
-    left: float,
-    show: Show,
-) -> tuple[Candidate, ...]:
+    candidates: Sequence[S], task: Trains, enter: Enter, *, budget: float, left: float, end: float, show: Show
+) -> tuple[S, ...]:
     """The networks with as many of their epochs as there is time for, the same time for each.
 
     Args:
         candidates: in the order in which they are given up, last first.
         task: holds their networks, which are as before when this returns.
-        batches: they train on.
+        enter: of the job.
         budget: of the run, in seconds.
         left: of it, in seconds.
+        end: share of the budget for what follows training.
         show: what is given up is printed there.
 
     Raises:
         UsageError: there is not time for one epoch.
     """
     began = time.monotonic()
-    costs = {candidate.name: _epoch_seconds(candidate, task, batches) for candidate in candidates}
-    usable = USABLE * (left - FINISH * budget - (time.monotonic() - began))
+    costs = {candidate.name: _epoch_seconds(candidate, task, enter, show) for candidate in candidates}
+    usable = USABLE * (left - end * budget - (time.monotonic() - began))
     return shared_out(candidates, costs, usable, budget=budget, show=show)
 
 
@@ -90,9 +94,8 @@ def _reach(candidate: Staged, costs: Mapping[str, float], seconds: float) -> int
     return min(candidate.epochs, int(seconds / costs[candidate.name]))
 
 
-def _epoch_seconds(candidate: Candidate, task: Classification, batches: SequenceBatches) -> float:
-    """Of a stage; all is as before afterwards."""
-    task.name = candidate.name
+def _epoch_seconds(candidate: Staged, task: Trains, enter: Enter, show: Show) -> float:
+    """Of a stage; its network is as before afterwards."""
+    batches = enter(candidate, show, False)
     with unchanged(task.network):
-        task.begin(candidate, steps=_PROBES)
         return epoch_seconds(task, batches, probes=_PROBES)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from layerwise.config import build
+from layerwise.data.exclusions import classes_left, exclude, left_out
 from layerwise.data.ragged import Ragged, SequenceBatches
 from layerwise.data.sequence_scale import SequencePreprocess, learn
 from layerwise.data.sequence_tables import Columns
-from layerwise.data.sequences import SequenceSource, find_sequences
+from layerwise.data.sequences import find_sequences
 from layerwise.data.split import split
 from layerwise.device import Device
 from layerwise.errors import DataError
+from layerwise.tasks.balance import uneven_note
 from layerwise.tasks.image_data import ids_of, targets_of
+from layerwise.tasks.run_recipe import BalanceRecipe
 from layerwise.tasks.sequence_recipe import FEW, SequenceRecipe, complete
 
 # Few batches are sorted by length among themselves: normalisation by the batch suffers where lengths go with classes
@@ -35,6 +38,7 @@ class SequenceData:
         classes: names, in the order of the logits.
         preprocess: from values to inputs.
         sequences: scaled (total, C) float32.
+        raw: as the user gave them, (total, C).
         targets: (N,) int64 class numbers, -1 where there is none.
         held_out: what the reported part is called: "test", or "val".
         notes: what a person should know of the data.
@@ -45,6 +49,7 @@ class SequenceData:
     classes: tuple[str, ...]
     preprocess: SequencePreprocess
     sequences: Ragged
+    raw: Ragged
     targets: np.ndarray
     held_out: str
     notes: tuple[str, ...]
@@ -73,7 +78,14 @@ class SequenceData:
         train, valid, test = (self.ids(part) for part in ("train", "valid", "test"))
         parts = {"train": train, "valid": valid if len(valid) else train, "test": test}
         size, seed = self.recipe.batch_size, self.recipe.seed
-        return SequenceBatches(self.sequences, self.targets, parts, size, seed, device.place, pool=_POOL)
+        balanced = self.recipe.balance.way == "sampling"
+        return SequenceBatches(
+            self.sequences, self.targets, parts, size, seed, device.place, pool=_POOL, balanced=balanced
+        )
+
+    def with_balance(self, balance: BalanceRecipe) -> SequenceData:
+        """The same series, balanced in another way."""
+        return replace(self, recipe=self.recipe.model_copy(update={"balance": balance}))
 
 
 def read(data: Any, values: Mapping[str, Any], *, custom: bool) -> SequenceData:
@@ -90,40 +102,45 @@ def read(data: Any, values: Mapping[str, Any], *, custom: bool) -> SequenceData:
     """
     asked = build(SequenceRecipe, values)
     source = find_sequences(data, columns_of(asked))
-    recipe = complete(values, examples=_pool(source, asked), custom=custom)
-    examples, notes = split(source.table, recipe.split, seed=recipe.seed, what="series")
+    table, left = exclude(source.table, asked.data.exclude, what="series")
+    recipe = complete(values, examples=_pool(table, asked), custom=custom)
+    examples, notes = split(table, recipe.split, seed=recipe.seed, what="series")
     _check(examples, recipe)
+    classes = classes_left(source.classes, examples)
     train = ids_of(examples, "train")
     look = learn(source.sequences, train, recipe.data.scale, max_length=recipe.data.max_length)
     look = look.model_copy(update={"columns": dict(source.columns)})
     return SequenceData(
         recipe=recipe,
         examples=examples,
-        classes=source.classes,
+        classes=classes,
         preprocess=look,
         sequences=look(source.sequences),
-        targets=targets_of(examples, source.classes),
+        raw=source.sequences,
+        targets=targets_of(examples, classes),
         held_out=source.held_out,
-        notes=tuple(dict.fromkeys((*source.notes, *notes, *_notes(examples, source.classes, look, recipe)))),
+        notes=tuple(dict.fromkeys((*source.notes, *left, *notes, *_notes(examples, classes, look, recipe)))),
     )
 
 
 def columns_of(recipe: SequenceRecipe) -> Columns:
     """The columns that a recipe names."""
-    return Columns(recipe.data.series, recipe.data.time, recipe.data.target, recipe.data.label)
+    data, split = recipe.data, recipe.split
+    return Columns(data.series, data.time, data.target, data.label, split.group, split.time)
 
 
-def _pool(source: SequenceSource, asked: SequenceRecipe) -> int:
+def _pool(table: pl.DataFrame, asked: SequenceRecipe) -> int:
     """Usable examples that may train or validate, as far as is known before they are split."""
-    usable = source.table.filter(pl.col("problem").is_null())
+    usable = table.filter(pl.col("problem").is_null())
     given = set(usable["split"].drop_nulls())
     held = usable.filter(pl.col("split") == "test").height
-    return round((usable.height - held) * (1 if "test" in given else 1 - asked.split.test))
+    share = asked.split.test if asked.split.folds is None else 1 / asked.split.folds
+    return round((usable.height - held) * (1 if "test" in given else 1 - share))
 
 
 def unread(table: pl.DataFrame) -> tuple[str, ...]:
     """A note on the series with a problem, or none."""
-    bad = table.filter(pl.col("problem").is_not_null())
+    bad = table.filter(pl.col("problem").is_not_null() & ~left_out())
     if not bad.height:
         return ()
     first = "; ".join(f"{path}: {reason}" for path, reason in bad.head(3).select("path", "problem").iter_rows())
@@ -159,8 +176,12 @@ def _notes(
             "(--set split.valid=0.2 sets some apart)."
         )
     trained = set(train["label"])
-    return notes + [
-        f'The class "{name}" has no series in train: it can never be predicted.'
-        for name in classes
-        if name not in trained
-    ]
+    return (
+        notes
+        + [
+            f'The class "{name}" has no series in train: it can never be predicted.'
+            for name in classes
+            if name not in trained
+        ]
+        + uneven_note(targets_of(train, classes), classes, "series", recipe.balance)
+    )

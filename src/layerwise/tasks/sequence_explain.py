@@ -25,6 +25,7 @@ from layerwise.tasks.explanation import (
     heaviest,
     integrate,
     log_odds,
+    one_by_one,
 )
 from layerwise.tasks.sequence_model import SequenceModel
 
@@ -49,24 +50,27 @@ def explain(model: SequenceModel, inputs: Any, recipe: ExplainRecipe, show: Show
     """
     source = model.find(inputs)
     names, problems = source.table["path"].to_list(), source.table["problem"].to_list()
-    count = min(recipe.most, len(names))
-    items = [Explanation(name, problem) for name, problem in zip(names, problems, strict=True)][:count]
-    good = [row for row in range(count) if problems[row] is None]
-    with show.bar("explaining", len(good)) as advance:
-        for row in good:
-            items[row] = _of_series(model, [names[row]], [source.sequences[row]], recipe)[0]
-            advance(1)
-    about = (
+    items = one_by_one(
+        names,
+        problems,
+        recipe.most,
+        lambda row: _of_series(model, [names[row]], [source.sequences[row]], recipe)[0],
+        show,
+    )
+    return Explained(INTEGRATED, SUNDARARAJAN, _about(model), items, len(names) - len(items))
+
+
+def explain_examples(model: SequenceModel, examples: Mapping[int, Any]) -> Explained:
+    """Explanations of sequences (T, C), not scaled, named by their numbers, for a report."""
+    items = _of_series(model, [str(row) for row in examples], list(examples.values()), ExplainRecipe())
+    return Explained(INTEGRATED, SUNDARARAJAN, _about(model), tuple(items), 0)
+
+
+def _about(model: SequenceModel) -> str:
+    return (
         "A weight is what the value of a step and channel adds to the log odds of the class, against "
         f"{_AGAINST[model.preprocess.scale]}; below 0 it speaks against the class."
     )
-    return Explained(INTEGRATED, SUNDARARAJAN, about, tuple(items), len(names) - count)
-
-
-def explain_examples(model: SequenceModel, examples: Mapping[int, Any]) -> dict[int, Explanation]:
-    """Explanations of sequences (T, C), not scaled, by their numbers, for a report."""
-    items = _of_series(model, [str(row) for row in examples], list(examples.values()), ExplainRecipe())
-    return dict(zip(examples, items, strict=True))
 
 
 def _of_series(

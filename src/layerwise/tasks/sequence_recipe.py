@@ -8,13 +8,24 @@ from typing import Any, Final, Literal
 
 import pydantic
 
-from layerwise.config import Section, build, merge
+from layerwise.config import build, merge
 from layerwise.data.sequence_scale import Scaling
 from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
 from layerwise.models.by_task import find_row
 from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import Candidate, RunRecipe, SequenceStop
+from layerwise.tasks.run_recipe import (
+    EXPLAINED,
+    NETWORKS,
+    BalanceRecipe,
+    Candidate,
+    Explain,
+    Reading,
+    RunRecipe,
+    SequenceStop,
+    check_stages,
+    without_class_weights,
+)
 
 TASK: Final = "sequence-classification"
 
@@ -30,7 +41,7 @@ _BATCHES = ((500, 8), (2000, 16), (10_000, 32))  # examples a step below so many
 _LARGE = 64
 
 
-class SequenceDataRecipe(Section):
+class SequenceDataRecipe(Reading):
     """How series are read."""
 
     series: str | None = None  # column of a long table that says which series a row belongs to
@@ -46,13 +57,19 @@ class SequenceRecipe(RunRecipe):
 
     task: Literal["sequence-classification"] = TASK
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
-    class_weights: bool = False  # rare classes weigh as much as frequent ones
+    balance: BalanceRecipe = BalanceRecipe()
     # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
     abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
+    explain: Explain = EXPLAINED
     data: SequenceDataRecipe = SequenceDataRecipe()
     split: SplitRecipe = SplitRecipe()
     stop: SequenceStop = SequenceStop(patience=0)  # a rate that falls to 0 ends best
     stages: tuple[Candidate, ...] = ()  # the networks that compete, one after another
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_class_weights(cls, values: Any) -> Any:
+        return without_class_weights(values)
 
 
 def complete(values: Mapping[str, Any], *, examples: int, custom: bool) -> SequenceRecipe:
@@ -72,12 +89,9 @@ def complete(values: Mapping[str, Any], *, examples: int, custom: bool) -> Seque
         ['fcn', 'bilstm-stack']
     """
     asked = build(SequenceRecipe, values)
-    if asked.stages and asked.epochs:
-        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
+    check_stages([stage.name for stage in asked.stages], asked.epochs, expected=NETWORKS)
     valid = dict(values.get("split", {})).get("valid", 0.0 if examples < FEW else VALID)
     names = tuple(stage.name for stage in asked.stages) or _names(asked.model, valid=float(valid), custom=custom)
-    if len(set(names)) < len(names):
-        raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="networks that differ")
     if asked.network and len(names) > 1:
         raise RecipeError(
             f'"network" has options, and {len(names)} networks are trained: {", ".join(names)}.',

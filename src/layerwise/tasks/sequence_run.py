@@ -8,30 +8,33 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from torch import nn
 
 from layerwise.config import build
 from layerwise.console import Show
+from layerwise.data.ragged import SequenceBatches
 from layerwise.data.sequences import find_sequences
 from layerwise.device import Device, pick, seed
-from layerwise.engine.loop import Batches
 from layerwise.errors import DataError
 from layerwise.metrics.summary import summarize
 from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import sequence_data
+from layerwise.tasks.balance import class_weights, of_network, record, without_trial
 from layerwise.tasks.cards import new_card
-from layerwise.tasks.classification import Classification, class_weights
+from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
-from layerwise.tasks.run_recipe import Candidate
+from layerwise.tasks.run_recipe import Candidate, metric_of
 from layerwise.tasks.sequence_baselines import rivals
 from layerwise.tasks.sequence_budget import within_budget
 from layerwise.tasks.sequence_data import SequenceData, columns_of
 from layerwise.tasks.sequence_recipe import TASK, SequenceRecipe
+from layerwise.tasks.suspects import held_out_sequences, with_suspects
 
 
 def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, show: Show) -> Job:
@@ -56,26 +59,29 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     if network is not None:
         _check_network(network, found, device)
     networks = {stage.name: _build(found, stage.name) if network is None else network for stage in recipe.stages}
+    for note in (_overview(found, device), *found.notes):
+        show.say(note)
+    limit = None if recipe.budget is None else began + recipe.budget * (1 - FINISH)
+    found = _balanced(found, networks, device, limit, show)
+    recipe = found.recipe
     task = Classification(
         networks,
         recipe.optimizer,
-        recipe.stop.metric,
+        metric_of(recipe.stop.metric, recipe.balance),
         device,
         label_smoothing=recipe.label_smoothing,
-        class_weights=class_weights(_train_targets(found), len(found.classes)) if recipe.class_weights else None,
+        class_weights=_weights(found) if recipe.balance.way == "weights" else None,
     )
-    for note in (_overview(found, device), *found.notes):
-        show.say(note)
     batches, stages = found.batches(device), recipe.stages
-    if recipe.budget is not None and not values.get("stages"):
-        left = began + recipe.budget - time.monotonic()
-        stages = within_budget(stages, task, batches, budget=recipe.budget, left=left, show=show)
-        recipe = recipe.model_copy(update={"stages": stages})
 
-    def enter(stage: Candidate, show: Show, resumed: bool) -> Batches:
+    def enter(stage: Candidate, show: Show, resumed: bool) -> SequenceBatches:
         task.begin(stage, steps=stage.epochs * batches.steps)
         return batches
 
+    if recipe.budget is not None and not values.get("stages"):
+        left = began + recipe.budget - time.monotonic()
+        stages = within_budget(stages, task, enter, budget=recipe.budget, left=left, end=FINISH, show=show)
+        recipe = recipe.model_copy(update={"stages": stages})
     return Job(
         recipe=recipe,
         task=task,
@@ -84,9 +90,10 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         examples=found.examples,
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
-        deadline=None if recipe.budget is None else began + recipe.budget * (1 - FINISH),
+        deadline=limit,
         finish=lambda seconds, kept: _finish(found, task, device, seconds, kept),
-        thumbnail=lambda row: found.sequences[row],
+        thumbnail=lambda row: found.raw[row],
+        explain=recipe.explain,
     )
 
 
@@ -112,6 +119,28 @@ def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[i
     return series
 
 
+def _balanced(
+    found: SequenceData, networks: Mapping[str, nn.Module], device: Device, limit: float | None, show: Show
+) -> SequenceData:
+    """The data with the way of balancing that a trial of the first network chose, where the recipe leaves it open."""
+    if found.recipe.balance.way is not True:
+        return found
+    if not found.validates:
+        return found.with_balance(without_trial("no part is set apart to choose by", show))
+    first = found.recipe.stages[0]
+    chosen = of_network(
+        first,
+        networks[first.name],
+        found.recipe,
+        _weights(found),
+        lambda balance: found.with_balance(balance).batches(device),
+        device,
+        left=None if limit is None else limit - time.monotonic(),
+        show=show,
+    )
+    return found.with_balance(chosen)
+
+
 def _overview(found: SequenceData, device: Device) -> str:
     train, valid, held = (f"{len(found.ids(part)):,}" for part in ("train", "valid", "test"))
     lengths = found.sequences.lengths[found.sequences.lengths > 0]
@@ -133,6 +162,10 @@ def _build(found: SequenceData, name: str) -> nn.Module:
 def _train_targets(found: SequenceData) -> np.ndarray:
     targets: np.ndarray = found.targets[found.ids("train")]
     return targets
+
+
+def _weights(found: SequenceData) -> torch.Tensor:
+    return class_weights(_train_targets(found), len(found.classes))
 
 
 def _check_network(network: nn.Module, found: SequenceData, device: Device) -> None:
@@ -187,8 +220,20 @@ def _finish(
         seconds={**seconds, "test": tested - began, "baselines": time.monotonic() - tested},
         rivals={rival.name: rival.probabilities for rival in others},
     )
+    if found.recipe.balance.way:
+        metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
     card = _card(found, task, device, temperature)
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    return with_suspects(
+        outcome,
+        lambda limit: held_out_sequences(
+            found.sequences, found.examples, found.targets, len(found.classes), found.recipe.seed
+        ),
+        found.examples,
+        found.targets,
+        found.classes,
+        budget=found.recipe.budget,
+    )

@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from layerwise.device import mix
+from layerwise.tasks.balance import class_weights
 
 NAME = "TF-IDF + logistic regression"
 
@@ -64,14 +65,36 @@ def tfidf(
         [0]
     """
     rows = _spread(len(texts), _MOST)
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=_TOKEN, max_features=_FEATURES, dtype=np.float32
-    )
+    vectorizer = _vectorizer()
     features = vectorizer.fit_transform([texts[row] for row in rows])  # (m, F) sparse
     known = targets[rows]
     strength = _chosen(features, known, classes, balanced, seed)
     model = _fit(features, known, strength, balanced)
     return Baseline(_answers(model, vectorizer.transform(asked), classes), strength, len(rows))
+
+
+def held_out(
+    texts: Sequence[str], targets: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], classes: int
+) -> np.ndarray:
+    """Probabilities (m, classes) of texts by models that did not learn from their labels; C is 10.
+
+    Args:
+        texts: m of them; how rare words are is counted over all, for which no label is needed.
+        targets: (m,) their classes.
+        folds: places to learn from and places to answer; each place is answered once.
+        classes: how many.
+    """
+    features = _vectorizer().fit_transform(texts)
+    found = np.zeros((len(texts), classes))
+    for learnt, left in folds:
+        found[left] = _answers(_fit(features[learnt], targets[learnt], _PLAIN, False), features[left], classes)
+    return found
+
+
+def _vectorizer() -> TfidfVectorizer:
+    return TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=_TOKEN, max_features=_FEATURES, dtype=np.float32
+    )
 
 
 def _chosen(features: Any, targets: np.ndarray, classes: int, balanced: bool, seed: int) -> float:
@@ -102,7 +125,9 @@ def _folds(targets: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _fit(features: Any, targets: np.ndarray, strength: float, balanced: bool) -> LogisticRegression:
-    model = LogisticRegression(C=strength, max_iter=300, class_weight="balanced" if balanced else None)
+    names, numbers = np.unique(targets, return_inverse=True)
+    weights = dict(zip(names.tolist(), class_weights(numbers, len(names)).tolist(), strict=True)) if balanced else None
+    model = LogisticRegression(C=strength, max_iter=300, class_weight=weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline one step short of its optimum is as good
         return model.fit(features, targets)

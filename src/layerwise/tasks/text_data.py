@@ -10,16 +10,18 @@ import numpy as np
 import polars as pl
 
 from layerwise.console import Show
+from layerwise.data.exclusions import classes_left, exclude
 from layerwise.data.ragged import Ragged, SequenceBatches
 from layerwise.data.split import split
 from layerwise.data.texts import TextSource, find_texts
 from layerwise.data.tokens import UNKNOWN, Tokenizer, percentile_length, train_tokenizer
 from layerwise.device import Device
 from layerwise.errors import DataError
+from layerwise.tasks.balance import uneven_note
+from layerwise.tasks.run_recipe import BalanceRecipe
 from layerwise.tasks.text_recipe import TextRecipe, complete
 
 PARTS = ("train", "valid", "test")
-_UNEVEN = 3.0  # times as many texts in one class as in another, from which on a note says so
 _STRANGE = 0.1  # share of unknown words in the valid part, from which on a note says so
 
 
@@ -72,7 +74,12 @@ class TextData:
             batch_size=self.recipe.batch_size,
             seed=self.recipe.seed,
             device=device.place,
+            balanced=self.recipe.balance.way == "sampling" and not unlabelled,
         )
+
+    def with_balance(self, balance: BalanceRecipe) -> TextData:
+        """The same texts, balanced in another way."""
+        return replace(self, recipe=self.recipe.model_copy(update={"balance": balance}))
 
     def part_texts(self, part: str) -> list[str]:
         """Texts of a part, by ascending id."""
@@ -92,8 +99,10 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> TextData:
         RecipeError: an unknown key or an unusable value.
     """
     recipe = complete(values)
-    source = find_texts(data, text=recipe.data.text, label=recipe.data.label)
-    examples, split_notes = split(source.table, recipe.split, seed=recipe.seed, what="texts")
+    source = find_texts(data, text=recipe.data.text, label=recipe.data.label, beside=recipe.split.columns)
+    table, left = exclude(source.table, recipe.data.exclude, what="texts")
+    examples, split_notes = split(table, recipe.split, seed=recipe.seed, what="texts")
+    source = replace(source, classes=classes_left(source.classes, examples))
     _check(source, examples)
     parts = {part: _ids(examples, pl.col("split") == part) for part in PARTS}
     parts["unlabelled"] = _unlabelled(source, examples) if recipe.pretrain else np.zeros(0, dtype=np.int64)
@@ -114,7 +123,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> TextData:
         notes=(),
         columns=source.columns,
     )
-    notes = [*source.notes, *split_notes, *_notes(found, whole, given=recipe.max_length is not None)]
+    notes = [*source.notes, *left, *split_notes, *_notes(found, whole, given=recipe.max_length is not None)]
     return replace(found, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -192,12 +201,4 @@ def _notes(found: TextData, whole: list[np.ndarray], *, given: bool) -> list[str
             f"{unknown:.0%} of the words of the valid part are not in the vocabulary of {len(found.tokenizer):,}: "
             "tokens=bpe cuts rare words into pieces."
         )
-    counts = np.bincount(found.targets[train], minlength=len(found.classes))
-    most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
-    if counts[most] > _UNEVEN * counts[least] and not found.recipe.class_weights:
-        ratio = counts[most] / counts[least]
-        notes.append(
-            f'"{found.classes[most]}" has {ratio:.1f} times as many training texts as "{found.classes[least]}": '
-            "accuracy says little of the rare one; see macro F1. class_weights=true counts every class alike."
-        )
-    return notes
+    return notes + uneven_note(found.targets[train], found.classes, "texts", found.recipe.balance)

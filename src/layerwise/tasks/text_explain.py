@@ -35,6 +35,7 @@ from layerwise.tasks.explanation import (
     heading,
     integrate,
     log_odds,
+    one_by_one,
     signed,
 )
 from layerwise.tasks.text_model import TextModel, find_inputs
@@ -63,22 +64,26 @@ def explain(model: TextModel, inputs: Any, recipe: ExplainRecipe, show: Show) ->
         DataError: there is no text.
     """
     found = find_inputs(inputs, model.card.preprocess.get("columns", {}).get("text"))
-    count = min(recipe.most, len(found.texts))
-    good = [row for row in range(count) if found.problems[row] is None]
-    items = [Explanation(name, problem) for name, problem in zip(found.names, found.problems, strict=True)][:count]
-    with show.bar("explaining", len(good)) as advance:
-        for row in good:
-            items[row] = _of_texts(model, [found.names[row]], [found.texts[row]], recipe)[0]
-            advance(1)
-    exact = _sums(model.task.network, len(model.card.classes))
-    method, paper = (EXACT, _OWN) if exact else (INTEGRATED, SUNDARARAJAN)
-    return Explained(method, paper, _ABOUT, tuple(items), len(found.texts) - count)
+    items = one_by_one(
+        found.names,
+        found.problems,
+        recipe.most,
+        lambda row: _of_texts(model, [found.names[row]], [found.texts[row]], recipe)[0],
+        show,
+    )
+    return Explained(*_method(model), _ABOUT, items, len(found.texts) - len(items))
 
 
-def explain_examples(model: TextModel, examples: Mapping[int, Any]) -> dict[int, Explanation]:
-    """Explanations of texts by their numbers, for a report."""
+def explain_examples(model: TextModel, examples: Mapping[int, Any]) -> Explained:
+    """Explanations of texts, named by their numbers, for a report."""
     items = _of_texts(model, [str(row) for row in examples], list(examples.values()), ExplainRecipe())
-    return dict(zip(examples, items, strict=True))
+    return Explained(*_method(model), _ABOUT, tuple(items), 0)
+
+
+def _method(model: TextModel) -> tuple[str, str]:
+    """Name and paper."""
+    exact = _sums(model.task.network, len(model.card.classes))
+    return (EXACT, _OWN) if exact else (INTEGRATED, SUNDARARAJAN)
 
 
 def _of_texts(model: TextModel, names: Sequence[str], texts: Sequence[str], recipe: ExplainRecipe) -> list[Explanation]:

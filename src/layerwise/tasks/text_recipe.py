@@ -12,7 +12,16 @@ from layerwise.data.split import SplitRecipe
 from layerwise.errors import RecipeError
 from layerwise.models.by_task import TASK_MODELS, find_row
 from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import RunRecipe, SequenceStop
+from layerwise.tasks.run_recipe import (
+    EXPLAINED,
+    BalanceRecipe,
+    Explain,
+    Reading,
+    RunRecipe,
+    SequenceStop,
+    check_stages,
+    without_class_weights,
+)
 
 TASK = "text-classification"
 
@@ -31,7 +40,7 @@ AVERAGE = "average"
 Trained = Literal["all", "recurrent", "head", "language-model", "nothing"]
 
 
-class TextDataRecipe(Section):
+class TextDataRecipe(Reading):
     """How the data is read."""
 
     text: str | None = None  # column of texts, where a table has several candidates
@@ -59,15 +68,21 @@ class TextRecipe(RunRecipe):
     tokens: Literal["words", "bpe"] = "words"
     vocabulary: int = pydantic.Field(10_000, ge=3, le=200_000)  # tokens at most
     max_length: int | None = pydantic.Field(None, ge=1, le=16_384)  # None: what 95 of 100 training texts do not exceed
-    class_weights: bool = False  # weigh classes by how rare they are
+    balance: BalanceRecipe = BalanceRecipe()
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
     abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
+    explain: Explain = EXPLAINED
     pretrain: bool = False  # begin a recurrent network as a language model of the training texts
     # Never by default: stages are short, and a network is not to be given up because another one was better so far. Of
     # many epochs of several networks the highest accuracy is luck; the loss tells them apart more surely.
     stop: SequenceStop = SequenceStop(patience=0, metric="calibrated_loss")
     stages: tuple[TextStage, ...] = ()  # in place of the network's own
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_class_weights(cls, values: Any) -> Any:
+        return without_class_weights(values)
 
 
 def complete(values: Mapping[str, Any]) -> TextRecipe:
@@ -82,8 +97,7 @@ def complete(values: Mapping[str, Any]) -> TextRecipe:
         'adam'
     """
     asked = build(TextRecipe, values)
-    if asked.stages and asked.epochs:
-        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
+    check_stages([stage.name for stage in asked.stages], asked.epochs)
     if asked.model != CUSTOM:
         for stage in asked.stages:
             find_row(TASK, _network(stage))
@@ -178,9 +192,6 @@ def _stage(name: str, network: str, epochs: int, rate: float, trains: Trained) -
 
 def _written(recipe: TextRecipe) -> tuple[TextStage, ...]:
     """The user's own stages, with their networks named; each trains what its network has."""
-    names = [stage.name for stage in recipe.stages]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="a name for each")
     found = tuple(stage.model_copy(update={"network": _network(stage)}) for stage in recipe.stages)
     for place, stage in enumerate(found):
         if recipe.model == CUSTOM and stage.network != CUSTOM:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from torch import nn
 
 from layerwise.console import Show
@@ -23,12 +25,15 @@ from layerwise.models.text_nb_bag import TextNbBag
 from layerwise.models.text_recurrent import TextRecurrent
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import text_baseline, text_data
+from layerwise.tasks.balance import class_weights, of_network, record, without_trial
 from layerwise.tasks.cards import new_card
-from layerwise.tasks.classification import Classification, class_weights
+from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.loaded import judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
+from layerwise.tasks.run_recipe import Candidate, metric_of
+from layerwise.tasks.suspects import held_out_texts, with_suspects
 from layerwise.tasks.text_budget import within
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_data import TextData
@@ -61,6 +66,7 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         show.say(note)
     rival = _rival(found, show)
     limit = None if recipe.budget is None else began + (1 - FINISH) * recipe.budget
+    found = _balanced(found, named, device, values, limit, show)
     task, plan, said = _plan(found, named, device, values, limit)
     if recipe.pretrain and not recipe.stages and all(stage.trains in ("all", "nothing") for stage in plan):
         # As a recipe without pretrain: the one that is written, by which the run is resumed, says so as well.
@@ -86,6 +92,8 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         deadline=limit,
         finish=lambda seconds, kept: _finish(found, task, device, rival, seconds, kept),
         thumbnail=lambda row: None,
+        example=lambda row: found.texts[row],
+        explain=recipe.explain,
     )
 
 
@@ -111,6 +119,35 @@ def _plan(
     return task, kept, said
 
 
+def _balanced(
+    found: TextData,
+    named: Mapping[str, nn.Module],
+    device: Device,
+    values: Mapping[str, Any],
+    limit: float | None,
+    show: Show,
+) -> TextData:
+    """The data with the way of balancing that a trial of the first network chose, where the recipe leaves it open."""
+    if found.recipe.balance.way is not True:
+        return found
+    plan = stages(found.recipe, values, found.batches(device).steps)
+    first = next((stage for stage in plan if stage.trains == "all"), None)
+    if first is None:
+        return found.with_balance(without_trial("no stage trains a whole network", show))
+    candidate = Candidate(name=first.network, epochs=first.epochs, learning_rate=first.learning_rate)
+    chosen = of_network(
+        candidate,
+        named[first.network],
+        found.recipe,
+        _weights(found),
+        lambda balance: found.with_balance(balance).batches(device),
+        device,
+        left=None if limit is None else limit - time.monotonic(),
+        show=show,
+    )
+    return found.with_balance(chosen)
+
+
 def _networks(found: TextData, network: nn.Module | None, device: Device) -> dict[str, nn.Module]:
     """The networks that compete, by name, each as it would begin alone."""
     if network is not None:
@@ -123,7 +160,8 @@ def _networks(found: TextData, network: nn.Module | None, device: Device) -> dic
         made[name] = build_task_model(TASK, name, sizes, found.recipe.network)
         for each in made[name].modules():
             if isinstance(each, TextNbBag):
-                batches = found.batches(pick("cpu", "float32")).train(0)
+                # Each text once, whatever is balanced: what a recipe leaves open would change what is learnt.
+                batches = replace(found.batches(pick("cpu", "float32")), balanced=False).train(0)
                 each.learn((batch.inputs, batch.lengths, batch.targets) for batch in batches)
     return made
 
@@ -139,10 +177,10 @@ def _task(found: TextData, named: Mapping[str, nn.Module], device: Device) -> Te
     classes = Classification(
         {**named, AVERAGE: TextAverage(named)} if len(named) > 1 else named,
         recipe.optimizer,
-        recipe.stop.metric,
+        metric_of(recipe.stop.metric, recipe.balance),
         device,
         label_smoothing=recipe.label_smoothing,
-        class_weights=class_weights(_train_targets(found), len(found.classes)) if recipe.class_weights else None,
+        class_weights=_weights(found) if recipe.balance.way in (True, "weights") else None,
     )
     thawing = [stage.trains not in ("all", "nothing") for stage in recipe.stages] or [recipe.pretrain]
     body = next(iter(named.values()))
@@ -178,7 +216,7 @@ def _rival(found: TextData, show: Show) -> np.ndarray:
             found.targets[train],
             [*found.part_texts("valid"), *found.part_texts("test")],
             classes=len(found.classes),
-            balanced=found.recipe.class_weights,
+            balanced=bool(found.recipe.balance.way),
             seed=found.recipe.seed,
         )
         advance(1)
@@ -187,6 +225,10 @@ def _rival(found: TextData, show: Show) -> np.ndarray:
     chosen = f"C {baseline.strength:g}, chosen within train"
     show.say(f"Baseline {text_baseline.NAME}{of}: validation accuracy {right:.4f} ({chosen}).")
     return baseline.probabilities[len(valid) :]
+
+
+def _weights(found: TextData) -> torch.Tensor:
+    return class_weights(_train_targets(found), len(found.classes))
 
 
 def _check_network(network: nn.Module, found: TextData, device: Device) -> None:
@@ -265,8 +307,19 @@ def _finish(
         seconds={**seconds, "test": time.monotonic() - began},
         rivals={text_baseline.NAME: rival},
     )
+    if found.recipe.balance.way:
+        metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, found.part_texts("test"), probabilities, targets)
     card = _card(found, task, device, kept["temperature"])
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    return judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    return with_suspects(
+        outcome,
+        lambda limit: held_out_texts(found.texts, found.examples, found.targets, len(found.classes), found.recipe.seed),
+        found.examples,
+        found.targets,
+        found.classes,
+        budget=found.recipe.budget,
+        texts=found.texts,
+    )

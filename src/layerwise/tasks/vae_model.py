@@ -19,13 +19,13 @@ from layerwise.data.pixels import build_pixels, decode_batch, default_cache
 from layerwise.device import pick
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.metrics import elbo
-from layerwise.metrics.forecast import mean_interval
 from layerwise.metrics.generation_verdict import verdict_nats
+from layerwise.metrics.means import mean_interval
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks.generator_judge import MEAN_IMAGE
-from layerwise.tasks.generator_run import SampleRecipe, wanted_classes
+from layerwise.tasks.generator_run import SampleRecipe, check_card, wanted_classes
 from layerwise.tasks.image_data import judged, targets_of, unread
-from layerwise.tasks.image_model import find_inputs
+from layerwise.tasks.image_model import answered, find_inputs
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.loaded import network_of, reported, without_answers
 from layerwise.tasks.vae_bound import as_vae, measured, measured_untold
@@ -59,21 +59,14 @@ class VaeModel:
         `kl` are its two parts, `z0` and on the means of the latents. Where the network is told of classes, the score is
         that of an image whose class is not known, and the rest is of its likeliest class.
         """
-        found = find_inputs(inputs)
-        parts: list[Scored] = []
-        problems: dict[int, str] = {}
-        with show.bar("predicting", len(found)) as advance:
-            for first in range(0, len(found), _BATCH):
-                chunk = found[first : first + _BATCH]
-                pixels, bad = decode_batch([item for _, item in chunk], self.look.image)
-                problems |= {first + row: reason for row, reason in bad.items()}
-                parts.append(self._scored(pixels.numpy()))
-                advance(len(chunk))
+        names, parts, problems = answered(
+            inputs, self.look.image, _BATCH, show, lambda pixels: self._scored(pixels.numpy())
+        )
         columns = pl.concat([pl.DataFrame(score_columns(part)) for part in parts])
         share = elbo.percentile(columns["score"].to_numpy(), self.look.scores)
         columns = columns.insert_column(1, pl.Series("percentile", share))
-        table = columns.insert_column(0, pl.Series("path", [name for name, _ in found]))
-        return without_answers(table, [problems.get(row) for row in range(len(found))], ("path",))
+        table = columns.insert_column(0, pl.Series("path", names))
+        return without_answers(table, problems, ("path",))
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """The bound on other images: their test part where they have one by name, else all of them.
@@ -230,20 +223,8 @@ def restore(
         StoreError: the card contradicts itself, the tensors do not fit the network that it names, or the network is
             the user's own and was not given.
     """
-    shape, look = card.network, build(VaeLook, card.preprocess)
-    classes = (len(card.classes), len(card.train_counts), len(look.shares))
-    if classes != (shape["classes"],) * 3 or look.image.channels != shape["channels"]:
-        raise StoreError(
-            f"The model file has {classes[0]} class names, counts of {classes[1]} classes, shares of {classes[2]}, "
-            f"images of {look.image.channels} channels, and a network of {shape['classes']} and {shape['channels']}.",
-            expected="the same numbers",
-        )
-    if not look.image.height == look.image.width == shape["size"]:
-        raise StoreError(
-            f"The model file prepares images of {look.image.height}x{look.image.width} pixels for a network of "
-            f"{shape['size']}.",
-            expected="one number for all",
-        )
+    look = build(VaeLook, card.preprocess)
+    check_card(card, look.image, look.shares)
     device = pick(device_name, card.precision)
     loaded = network_of(card, tensors, network).to(device.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if as_vae(loaded).latent != look.mixture.latent:
@@ -251,7 +232,7 @@ def restore(
             f"The model file draws {look.mixture.latent} latents for a network of {as_vae(loaded).latent}.",
             expected="one number for both",
         )
-    return VaeModel(card, look, Drawing(loaded.eval(), device, conditional=shape["classes"] > 0))
+    return VaeModel(card, look, Drawing(loaded.eval(), device, conditional=bool(card.classes)))
 
 
 def _one(image: Any) -> Any:

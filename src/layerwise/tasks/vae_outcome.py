@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from layerwise.console import Show
 from layerwise.device import Device
 from layerwise.metrics import elbo
-from layerwise.metrics.forecast import mean_interval
 from layerwise.metrics.generation_verdict import verdict_nats
-from layerwise.store.model_file import ModelCard
-from layerwise.tasks.cards import new_card
+from layerwise.metrics.means import mean_interval
 from layerwise.tasks.feature_network import feature_network
 from layerwise.tasks.generator_data import GeneratorData
 from layerwise.tasks.generator_judge import MEAN_IMAGE, Judge
-from layerwise.tasks.generator_run import GRID, drawn_classes, in_turns, pairs_file, samples_file
+from layerwise.tasks.generator_run import GRID, card_of, drawn_classes, in_turns, pairs_file, same_cost, samples_file
 from layerwise.tasks.job import Outcome
 from layerwise.tasks.vae import Vae
 from layerwise.tasks.vae_bound import Measured, as_vae, encoded, importance_nats, measured, measured_untold
@@ -58,14 +56,6 @@ class End:
         """The kept network, and what it draws."""
         return Drawing(self.task.network, self.device, self.found.conditional)
 
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """Of each class in training; none where the network is told of no classes."""
-        if not self.found.conditional:
-            return ()
-        counts = np.bincount(self.found.targets[self.found.ids("train")], minlength=self.found.told)
-        return tuple((counts / counts.sum()).tolist())
-
     def labels(self, ids: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """(n,) class numbers where the network is told of them."""
         return self.found.targets[ids] if self.found.conditional else None
@@ -90,7 +80,7 @@ def scored(end: End, ids: NDArray[np.int64]) -> Scored:
     given = measured(network, end.device, pixels, end.labels(ids), DRAWS)
     if not end.found.conditional:
         return Scored(given, given.negative_elbo)
-    return Scored(given, measured_untold(network, end.device, pixels, end.shares, DRAWS)[0])
+    return Scored(given, measured_untold(network, end.device, pixels, end.found.shares, DRAWS)[0])
 
 
 def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) -> Outcome:
@@ -116,6 +106,8 @@ def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) ->
     for note in judge.notes:
         end.show.say(note)
     report = judge.report(samplers)
+    words = "In validation {name} takes {ours:.1f} nats an image, and {other} {theirs:.1f}."
+    beside = same_cost(words, "negative_elbo", end.task.name, kept, end.task.bests, end.recipe.rival)
     best: Sampler = "mixture" if next(iter(samplers)) == NAMES["mixture"] else "normal"
     metrics = {
         "task": TASK,
@@ -123,9 +115,7 @@ def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) ->
         "n": len(ids),
         "metrics": {**figures, **report["metrics"]},
         **_baselines(report, nats),
-        "verdict": " ".join(
-            [verdict_nats(test.measured.negative_elbo, nats), report["verdict"], *_same_cost(end, kept)]
-        ),
+        "verdict": " ".join([verdict_nats(test.measured.negative_elbo, nats), report["verdict"], *beside]),
         "generation": {**report["generation"], **_generation(end, test)},
         "seconds": {**seconds, "test": tested - began, "judge": time.monotonic() - tested},
     }
@@ -134,10 +124,12 @@ def finish(end: End, seconds: Mapping[str, float], kept: Mapping[str, float]) ->
         mixture=mixture,
         sampler=best,
         scores=elbo.quantiles(scored(end, found.ids("valid")).scores),
-        shares=end.shares,
+        shares=found.shares,
     )
     files = {**features.files(), **_pictures(end, ids, test, look), **_nearest(end, samplers, report)}
-    return Outcome(metrics, table(end, ids, test), _card(end, look), files)
+    options = recipe_of(end.task.name, end.recipe).network
+    card = card_of(found, TASK, end.task.name, end.device, options, look)
+    return Outcome(metrics, table(end, ids, test), card, files)
 
 
 NAMES: Mapping[Sampler, str] = MappingProxyType({"normal": "N(0, I)", "mixture": "Gaussian mixture"})
@@ -146,7 +138,7 @@ NAMES: Mapping[Sampler, str] = MappingProxyType({"normal": "N(0, I)", "mixture":
 def _samplers(end: End, mixture: Mixture, judge: Judge) -> dict[str, NDArray[np.uint8]]:
     """Samples of both samplers, first those that come closer to the validation images."""
     count = judge.samples
-    labels = drawn_classes(_JUDGED, count, end.shares) if end.shares else in_turns(count, 0)
+    labels = drawn_classes(_JUDGED, count, end.found.shares) if end.found.shares else in_turns(count, 0)
     drawn = {kind: end.drawing.decoded(latents(kind, mixture, seed=_JUDGED, labels=labels), labels) for kind in NAMES}
     distances = {kind: judge.validate(images)["distance"] for kind, images in drawn.items()}
     return {NAMES[kind]: drawn[kind] for kind in sorted(NAMES, key=lambda kind: distances[kind])}
@@ -190,17 +182,6 @@ def _generation(end: End, test: Scored) -> dict[str, Any]:
     }
 
 
-def _same_cost(end: End, kept: Mapping[str, float]) -> list[str]:
-    """A sentence on the other networks of the run, by their best validation."""
-    ours = kept["negative_elbo"]
-    others = [(name, best["negative_elbo"]) for name, best in end.task.bests.items() if name != end.task.name]
-    cost = " at about the same cost" if end.recipe.rival else ""
-    return [
-        f"In validation {end.task.name} takes {ours:.1f} nats an image, and {name}{cost} {theirs:.1f}."
-        for name, theirs in others
-    ]
-
-
 def table(end: End, ids: NDArray[np.int64], test: Scored) -> pl.DataFrame:
     """`predictions.csv`: a row for each image of the reported part."""
     given = end.found.examples[ids.tolist()]
@@ -229,25 +210,6 @@ def _nearest(end: End, samplers: Mapping[str, NDArray[np.uint8]], report: Mappin
     pairs = report["generation"]["memorised"]["pairs"]
     samples = next(iter(samplers.values()))[[pair["sample"] for pair in pairs]]
     return pairs_file(samples, end.found.pixels(np.array([pair["train"] for pair in pairs], np.int64)))
-
-
-def _card(end: End, look: VaeLook) -> ModelCard:
-    found, name = end.found, end.task.name
-    train = found.targets[found.ids("train")]
-    return new_card(
-        TASK,
-        name,
-        end.device,
-        network={
-            "classes": found.told,
-            "channels": found.channels,
-            "size": found.side,
-            "options": dict(recipe_of(name, end.recipe).network),
-        },
-        preprocess=look.model_dump(mode="json"),
-        classes=found.classes if found.conditional else (),
-        train_counts=np.bincount(train, minlength=found.told).tolist() if found.conditional else (),
-    )
 
 
 def _some(found: GeneratorData, part: str, most: int) -> NDArray[np.int64]:

@@ -13,11 +13,10 @@ from scipy.special import ndtri
 from torch import nn
 
 from layerwise.device import Device
-from layerwise.report.grids import grid_png
+from layerwise.report.grids import TRAVERSED, grid_png
 from layerwise.tasks.vae_bound import as_vae, decoded_pixels, encoded
 
 _COLUMNS, _STEPS, _ROWS, _SIDE = 8, 9, 8, 20
-_LATENTS = 32  # rows of the picture of latents, at most
 _REACH = 3.0
 
 Pixels = NDArray[np.uint8]
@@ -93,7 +92,7 @@ def pictures(
     rows = _spread(len(pixels), 2 * _ROWS)
     pairs = rows[: len(rows) // 2 * 2].reshape(-1, 2) if len(rows) > 1 else np.zeros((1, 2), np.int64)
     between = [drawing.between(pixels[pair], labels[pair], _STEPS) for pair in pairs]
-    along = drawing.along(np.zeros(latent, np.float32), 0, _REACH, _STEPS)[:_LATENTS]
+    along = drawing.along(np.zeros(latent, np.float32), 0, _REACH, _STEPS)[:TRAVERSED]
     files = {
         "reconstructions": _alternating(pixels[shown], drawing.reconstructed(pixels[shown], labels[shown])),
         "interpolation": grid_png(np.concatenate(between), _STEPS),

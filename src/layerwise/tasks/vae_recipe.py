@@ -8,18 +8,11 @@ from typing import Any, Final, Literal
 import pydantic
 
 from layerwise.config import Section, build, merge
-from layerwise.data.split import SplitRecipe
 from layerwise.engine.update import OptimizerRecipe
-from layerwise.errors import RecipeError
-from layerwise.models.by_task import find_row
-from layerwise.tasks.generator_data import GeneratorDataRecipe
-from layerwise.tasks.generator_judge import JudgeRecipe
-from layerwise.tasks.own_network import CUSTOM
-from layerwise.tasks.run_recipe import Candidate, RunRecipe
+from layerwise.tasks.generator_recipe import EPOCHS, GeneratorRecipe, asked_for, row_of
+from layerwise.tasks.run_recipe import Candidate
 
 TASK: Final = "vae"
-AUTO, TUTORIAL = "vae", "vae-tutorial"
-_EPOCHS = 20  # of a network whose row names none
 
 
 class KlRecipe(Section):
@@ -32,13 +25,7 @@ class KlRecipe(Section):
     free_bits: float = pydantic.Field(0.0, ge=0.0)
 
 
-class VaeStop(Section):
-    """When a network's training ends before its time; the epoch with the lowest negative ELBO is kept."""
-
-    patience: int = pydantic.Field(0, ge=0)  # epochs without a lower one; 0 is never
-
-
-class VaeRecipe(RunRecipe):
+class VaeRecipe(GeneratorRecipe):
     """Everything that repeats the run of a variational autoencoder on the same data.
 
     `network.likelihood` is what images are taken for: bernoulli or gaussian, see `tasks.vae_bound`. The options, the
@@ -48,15 +35,9 @@ class VaeRecipe(RunRecipe):
     task: Literal["vae"] = TASK
     batch_size: int = pydantic.Field(128, ge=1)
     kl: KlRecipe = KlRecipe()
-    conditional: bool = False  # tell encoder and decoder the class of an image
-    rival: bool = False  # train the tutorial's network too, at about the same cost, and compare
     importance: int = pydantic.Field(200, ge=1)  # draws an image for the estimate of its log-likelihood
     importance_images: int = pydantic.Field(1000, ge=1)  # of the reported part, at most, that it is the mean of
     mixture: int = pydantic.Field(10, ge=1, le=500)  # Gaussians fitted to the encoded training images, to draw from
-    data: GeneratorDataRecipe = GeneratorDataRecipe()
-    split: SplitRecipe = SplitRecipe()
-    stop: VaeStop = VaeStop()
-    judge: JudgeRecipe = JudgeRecipe()
     stages: tuple[Candidate, ...] = ()  # the networks that compete, one after another
 
 
@@ -75,14 +56,8 @@ def complete(values: Mapping[str, Any], *, custom: bool = False) -> VaeRecipe:
         >>> complete({"epochs": 3}).stages[0].epochs
         3
     """
-    asked = build(VaeRecipe, values)
-    if asked.stages and asked.epochs:
-        raise RecipeError(f'"epochs" is {asked.epochs} beside stages that are written out.', fix="Leave epochs out.")
-    names = [stage.name for stage in asked.stages]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"Two stages have one name: {', '.join(names)}.", expected="networks that differ")
-    model = CUSTOM if custom else names[0] if names else AUTO if asked.model == "auto" else asked.model
-    recipe = build(VaeRecipe, {**merge(_row(model), values), "model": model})
+    asked, model = asked_for(VaeRecipe, values, custom=custom)
+    recipe = build(VaeRecipe, {**merge(row_of(TASK, model), values), "model": model})
     stages = asked.stages or (candidate(model, recipe),)
     return recipe.model_copy(update={"stages": stages, "epochs": None})
 
@@ -90,7 +65,7 @@ def complete(values: Mapping[str, Any], *, custom: bool = False) -> VaeRecipe:
 def candidate(name: str, recipe: VaeRecipe) -> Candidate:
     """A network as it suits a recipe: the one that it names, or another with its row's own epochs and rate."""
     own = recipe_of(name, recipe)
-    return Candidate(name=name, epochs=own.epochs or _EPOCHS, learning_rate=own.optimizer.learning_rate)
+    return Candidate(name=name, epochs=own.epochs or EPOCHS, learning_rate=own.optimizer.learning_rate)
 
 
 def recipe_of(name: str, recipe: VaeRecipe) -> VaeRecipe:
@@ -105,24 +80,10 @@ def recipe_of(name: str, recipe: VaeRecipe) -> VaeRecipe:
     if name == recipe.model:
         return recipe
     alike = {key: value for key, value in recipe.network.items() if key == "likelihood"}
-    return build(VaeRecipe, merge(_row(name), {"model": name, "network": alike}))
-
-
-def rival_of(name: str) -> str:
-    """The network that one is compared with: the tutorial's, and of that the other.
-
-    Example:
-        >>> rival_of("vae"), rival_of("vae-tutorial")
-        ('vae-tutorial', 'vae')
-    """
-    return AUTO if name == TUTORIAL else TUTORIAL
+    return build(VaeRecipe, merge(row_of(TASK, name), {"model": name, "network": alike}))
 
 
 def settings(name: str, recipe: VaeRecipe) -> tuple[OptimizerRecipe, KlRecipe]:
     """How a network's parameters follow the gradient, and of what loss."""
     own = recipe_of(name, recipe)
     return own.optimizer, own.kl
-
-
-def _row(name: str) -> Mapping[str, Any]:
-    return {} if name == CUSTOM else find_row(TASK, name).recipe

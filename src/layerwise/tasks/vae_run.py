@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
 from torch import Tensor, nn
 
-from layerwise.config import build
 from layerwise.console import Show
 from layerwise.data.loader import ImageBatches
-from layerwise.device import Device, pick, seed
+from layerwise.device import Device, pick
 from layerwise.engine.finder import unchanged
-from layerwise.errors import DataError, UsageError
-from layerwise.models.by_task import Sizes, build_task_model
-from layerwise.tasks import generator_data, image_run
+from layerwise.errors import UsageError
+from layerwise.tasks import generator_data
 from layerwise.tasks.generator_data import GeneratorData
+from layerwise.tasks.generator_recipe import rival_of
 from layerwise.tasks.generator_run import (
-    END,
     GRID,
+    built,
+    in_time,
     in_turns,
+    job_of,
     normals,
     overview,
     snapshot_files,
     step_flops,
+    tried,
+    two_images,
     with_rival,
-    within_budget,
 )
 from layerwise.tasks.job import Job
 from layerwise.tasks.own_network import CUSTOM, not_given
@@ -38,7 +39,7 @@ from layerwise.tasks.run_recipe import Candidate
 from layerwise.tasks.vae import Vae
 from layerwise.tasks.vae_bound import as_vae, decoded_pixels, drawn, kl_nats, reconstruction_nats
 from layerwise.tasks.vae_outcome import End, finish
-from layerwise.tasks.vae_recipe import TASK, VaeRecipe, candidate, complete, recipe_of, rival_of, settings
+from layerwise.tasks.vae_recipe import TASK, VaeRecipe, candidate, complete, recipe_of, settings
 
 # On 1,439 handwritten digits the negative ELBO falls from 26.2 nats at 240 steps to 24.6 at 720 and 24.2 at 2,700.
 _STEPS, _EPOCHS = 1500, 200
@@ -63,13 +64,12 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
     found = generator_data.read(
         data, recipe.data, recipe.split, seed=recipe.seed, conditional=recipe.conditional, show=show
     )
-    _check_labels(found)
     if not (values.get("stages") or values.get("epochs")):
         recipe = _long_enough(recipe, len(found.ids("train")))
     device = pick(recipe.device, recipe.precision)
     networks = _networks(found, recipe, network)
     if recipe.rival:
-        rival = candidate(rival_of(recipe.model), recipe)
+        rival = candidate(rival_of(TASK, recipe.model), recipe)
         stages = with_rival(recipe.stages, rival, lambda stage: _flops(networks[stage.name], found))
         recipe = recipe.model_copy(update={"stages": stages})
     listed = {name: networks[name] for name in (stage.name for stage in recipe.stages)}
@@ -82,48 +82,9 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         task.begin(stage, steps=stage.epochs * batches.steps)
         return batches
 
-    if recipe.budget is not None and not values.get("stages"):
-        left = began + recipe.budget - time.monotonic()
-        reached = within_budget(recipe.stages, task, enter, budget=recipe.budget, left=left, show=show)
-        recipe = recipe.model_copy(update={"stages": reached})
+    recipe = in_time(recipe, task, enter, values, began, show)
     end = End(found, recipe, task, device, show)
-    return Job(
-        recipe=recipe,
-        task=task,
-        stages=recipe.stages,
-        enter=enter,
-        examples=found.examples,
-        patience=recipe.stop.patience,
-        save_seconds=recipe.save_seconds,
-        deadline=None if recipe.budget is None else began + recipe.budget * (1 - END),
-        finish=lambda seconds, kept: finish(end, seconds, kept),
-        thumbnail=lambda row: found.pixels(np.array([row]))[0],
-        snapshot=lambda epochs_done: _snapshot(found, task, device, epochs_done),
-    )
-
-
-def thumbnails(values: Mapping[str, Any], examples: pl.DataFrame) -> Callable[[int], np.ndarray | None]:
-    """Pixels of a run's images by number, read again from where the data was; None for what is no longer there.
-
-    Args:
-        values: the run's recipe.
-        examples: its `examples.parquet`.
-    """
-    recipe = build(VaeRecipe, values)
-    columns = {"image": recipe.data.image, "label": recipe.data.label}
-    return image_run.thumbnails({"data_path": recipe.data_path, "data": columns}, examples)
-
-
-def _check_labels(found: GeneratorData) -> None:
-    used = np.concatenate([found.ids(part) for part in ("train", "valid", "test")])
-    missing = used[found.targets[used] < 0]
-    if found.conditional and len(missing):
-        raise DataError(
-            f"conditional=true, and {len(missing)} of {len(used)} images have no label, first "
-            f"{found.examples['path'][int(missing[0])]}.",
-            expected="a label for each image",
-            fix="Give them labels, or leave conditional out.",
-        )
+    return job_of(found, recipe, task, enter, began, partial(finish, end), partial(_snapshot, found, task, device))
 
 
 def _long_enough(recipe: VaeRecipe, images: int) -> VaeRecipe:
@@ -136,17 +97,15 @@ def _long_enough(recipe: VaeRecipe, images: int) -> VaeRecipe:
 def _networks(found: GeneratorData, recipe: VaeRecipe, own: nn.Module | None) -> dict[str, nn.Module]:
     """Every network that may train, by name, each from the run's seed."""
     names = [stage.name for stage in recipe.stages]
-    if recipe.rival and rival_of(recipe.model) not in names:
-        names.append(rival_of(recipe.model))
+    if recipe.rival and (rival := rival_of(TASK, recipe.model)) not in names:
+        names.append(rival)
     networks: dict[str, nn.Module] = {}
     for name in names:
         if name == CUSTOM:
             assert own is not None
             networks[name] = _checked(own, found)
             continue
-        seed(recipe.seed)
-        sizes = Sizes(inputs=found.channels, outputs=found.told, length=found.side)
-        networks[name] = build_task_model(TASK, name, sizes, recipe_of(name, recipe).network)
+        networks[name] = built(TASK, name, recipe_of(name, recipe).network, found, recipe.seed)
     if len({as_vae(each).likelihood for each in networks.values()}) > 1:
         raise UsageError(
             f"The networks {', '.join(names)} take images for different things: their nats cannot be compared.",
@@ -157,18 +116,12 @@ def _networks(found: GeneratorData, recipe: VaeRecipe, own: nn.Module | None) ->
 
 
 def _checked(network: nn.Module, found: GeneratorData) -> nn.Module:
-    """A user's own network is tried on two images before anything long begins."""
-    images = torch.zeros(2, found.channels, found.side, found.side)
-    labels = torch.zeros(2, dtype=torch.int64) if found.conditional else None
-    try:
-        with torch.inference_mode():
-            vae = as_vae(network.eval())
-            shapes = [tuple(each.shape) for each in vae.encode(images, labels)]
-            decoded = tuple(vae.decode(torch.zeros(2, vae.latent), labels).shape)
-            fits = shapes == [(2, vae.latent)] * 2 and decoded == tuple(images.shape)
-            likelihood, scaled = vae.likelihood, vae.log_scale is not None
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise UsageError(f"Your network failed on two images {tuple(images.shape)}: {error}.", fix=_OWN) from error
+    with tried(found, _OWN) as (images, labels):
+        vae = as_vae(network.eval())
+        shapes = [tuple(each.shape) for each in vae.encode(images, labels)]
+        decoded = tuple(vae.decode(torch.zeros(2, vae.latent), labels).shape)
+        fits = shapes == [(2, vae.latent)] * 2 and decoded == tuple(images.shape)
+        likelihood, scaled = vae.likelihood, vae.log_scale is not None
     if not fits or likelihood not in ("bernoulli", "gaussian") or scaled != (likelihood == "gaussian"):
         raise UsageError(
             f"Your network encodes to {shapes}, decodes to {decoded}, and its likelihood is {likelihood!r}.", fix=_OWN
@@ -184,8 +137,7 @@ _OWN = (
 
 def _flops(network: nn.Module, found: GeneratorData) -> float:
     """Operations of a training step of two images; the network is as before."""
-    images = torch.zeros(2, found.channels, found.side, found.side)
-    labels = torch.zeros(2, dtype=torch.int64) if found.conditional else None
+    images, labels = two_images(found)
     with unchanged(network):
         return float(step_flops(lambda: _bound(network, images, labels).backward()))  # type: ignore[no-untyped-call]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,55 @@ def test_parts_come_in_order_and_unchanged() -> None:
 def test_normalise_is_per_channel() -> None:
     images = torch.full((1, 2, 1, 1), 255.0)
     assert Normalise((0.5, 0.0), (0.25, 1.0))(images).flatten().tolist() == pytest.approx([2.0, 1.0])
+
+
+def uneven(**changes: float) -> ImageBatches:
+    """41 examples of three classes, 30, 8 and 3."""
+    return replace(batches(**changes), targets=np.repeat([0, 1, 2], [30, 8, 12]), balanced=True)
+
+
+def test_balanced_an_epoch_shows_each_class_as_often_and_every_example_of_it_alike() -> None:
+    found = uneven()
+    for epoch in range(4):
+        ids = np.concatenate([batch.ids for batch in found.train(epoch)])
+        assert len(ids) == found.steps * 8 == 40
+        counts = np.bincount(found.targets[ids], minlength=3)
+        assert counts.sum() == 40 and counts.max() - counts.min() <= 2  # one of the 41 places is left out
+        for rare in (1, 2):
+            shown = np.bincount(ids)[np.flatnonzero(found.targets[:41] == rare)]
+            assert shown.max() - shown.min() <= 2
+        often = ids[found.targets[ids] == 0]
+        assert len(set(often.tolist())) == len(often)  # of a frequent class none comes twice
+    seen = {row for epoch in range(30) for batch in found.train(epoch) for row in batch.ids.tolist()}
+    assert seen == set(range(41))
+
+
+def test_balanced_epochs_are_a_function_of_seed_and_epoch_and_go_on_at_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = uneven(rotation=20, flip=True)
+    whole = list(found.train(2))
+    assert [batch.ids.tolist() for batch in uneven(rotation=20, flip=True).train(2)] == [
+        batch.ids.tolist() for batch in whole
+    ]
+    assert [batch.ids.tolist() for batch in found.train(3)] != [batch.ids.tolist() for batch in whole]
+    monkeypatch.setattr(loader, "_CHUNK_VALUES", 1)
+    for start in range(len(whole) + 1):
+        for one, other in zip(found.train(2, start), whole[start:], strict=True):
+            assert one.ids.tolist() == other.ids.tolist() and torch.equal(one.inputs, other.inputs)
+
+
+def test_an_image_that_comes_again_within_an_epoch_is_drawn_anew() -> None:
+    found = replace(uneven(rotation=90), store=Ramps())
+    ids = np.concatenate([batch.ids for batch in found.train(0)])
+    inputs = torch.cat([batch.inputs for batch in found.train(0)])
+    twice = next(row for row in ids.tolist() if (ids == row).sum() > 1)
+    one, other = inputs[np.flatnonzero(ids == twice)[:2]]
+    assert not torch.equal(one, other)
+
+
+class Ramps:
+    """Pictures that a rotation changes."""
+
+    shape = (50, 4, 4, 3)
+
+    def read(self, ids: np.ndarray) -> torch.Tensor:
+        return (torch.arange(48, dtype=torch.uint8) * 5).view(1, 4, 4, 3).repeat(len(ids), 1, 1, 1)

@@ -54,6 +54,17 @@ def test_the_split_of_a_seed_never_changes() -> None:
 GOLDEN = "3483af7723a97f3bc7b27fe37355cbf4f7190c02c205a0a12355f7e55905a6a1"
 
 
+def test_the_parts_of_copies_and_few_labels_never_change() -> None:
+    """What runs of earlier versions were given: their splits must come out again, bit for bit."""
+    frame = table(("a", 57), ("b", 8), ("c", 2), ("d", 1))
+    frame = pl.concat([frame, frame.head(20).with_columns(path=pl.lit("copy/") + pl.col("path"))])
+    found, _ = split(frame, SplitRecipe(valid=0.15, test=0.2), seed=3)
+    assert content("".join(found["split"])) == GOLDEN_OF_COPIES
+
+
+GOLDEN_OF_COPIES = "daf67882dd8b70bfbf2d5ea3f2019eca99e805fbb65bdce2ecb1d3d4c727f3dd"
+
+
 def test_another_order_and_other_names_change_nothing_and_another_seed_does() -> None:
     frame = table(("a", 50), ("b", 50))
     first, _ = split(frame, SplitRecipe(), seed=0)

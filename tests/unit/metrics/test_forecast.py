@@ -13,8 +13,9 @@ from sklearn.metrics import mean_absolute_percentage_error, mean_pinball_loss, m
 from layerwise.data.series import find_series
 from layerwise.data.windows import Windows
 from layerwise.metrics import forecast as scores
-from layerwise.metrics.forecast import blocks, forecast_metrics, mase_scale, mean_interval, verdict
+from layerwise.metrics.forecast import blocks, forecast_metrics, mase_scale, verdict
 from layerwise.metrics.forecast_baselines import BASELINES, drift, last_value, seasonal_growth, seasonal_naive
+from layerwise.metrics.means import mean_interval
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -179,7 +180,7 @@ def test_the_same_seed_gives_the_same_interval_and_thousands_of_groups_a_quick_o
 def test_windows_stay_together_by_series_or_by_stretches_of_time() -> None:
     series = np.repeat(np.arange(30), 2)
     assert blocks(series, np.arange(60), 4).tolist() == series.tolist()
-    assert blocks(np.array([0, 1, 0, 1, 0]), np.array([5, 5, 12, 13, 21]), 4).tolist() == [0, 0, 0, 1, 2]
+    assert blocks(np.array([0, 1, 0, 1, 0]), np.array([5, 5, 12, 13, 21]), 4).tolist() == [0, 0, 0, 0, 1]
 
 
 # Verdicts
@@ -270,3 +271,33 @@ def test_m4_hourly_seasonal_naive(shared_data: Path) -> None:
     figures = forecast_metrics(y, naive, np.array([mase_scale(values, 24) for values in found.panel.values]))
     assert round(figures["mase"]["value"] or 0, 3) == 1.193 and round(figures["smape"]["value"] or 0, 2) == 13.91
     assert figures["mase"]["low"] is not None and 1.12 < figures["mase"]["low"] < 1.15
+
+
+@pytest.mark.parametrize("origins", [60, 500, 5000])
+def test_windows_that_overlap_are_in_at_most_eight_stretches_of_two_horizons_or_more(origins: int) -> None:
+    found = blocks(np.zeros(origins, dtype=int), np.arange(origins) + 17, 12)
+    counts = np.bincount(found)
+    assert 2 <= len(counts) <= 8 and counts.min() >= 24 and (np.diff(found) >= 0).all()
+    assert counts.max() - counts.min() <= 1
+
+
+def test_windows_apart_are_in_stretches_of_two_horizons_however_many() -> None:
+    found = blocks(np.zeros(60, dtype=int), np.arange(60) * 12, 12)
+    assert np.bincount(found).tolist() == [2] * 30
+    assert blocks(np.zeros(1, dtype=int), np.array([5]), 12).tolist() == [0]
+    assert len(np.unique(blocks(np.zeros(20, dtype=int), np.arange(20), 12))) == 1  # too little to tell
+
+
+@pytest.mark.slow
+def test_the_interval_of_mase_covers_where_windows_overlap_and_errors_are_carried_on() -> None:
+    random, hits, horizon = np.random.default_rng(8), 0, 12
+    for seed in range(400):
+        errors = np.zeros(600)
+        for step, noise in enumerate(random.normal(0, math.sqrt(1 - 0.49), 599)):
+            errors[step + 1] = 0.7 * errors[step] + noise
+        windows = errors[50 + np.arange(500)[:, None] + np.arange(horizon)]
+        groups = blocks(np.zeros(500, dtype=int), np.arange(500), horizon)
+        found = mean_interval(np.abs(windows).mean(1), groups, resamples=400, seed=seed)
+        assert found["low"] is not None and found["high"] is not None
+        hits += found["low"] <= math.sqrt(2 / math.pi) <= found["high"]
+    assert 0.925 <= hits / 400 <= 0.98  # with two horizons each: 0.91

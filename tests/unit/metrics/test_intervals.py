@@ -127,3 +127,59 @@ def test_ten_thousand_examples_take_less_than_two_seconds() -> None:
     began = time.process_time()
     bootstrap(probabilities, targets)
     assert time.process_time() - began < 2
+
+
+# Examples that come in groups.
+
+
+def grouped(random: np.random.Generator, groups: int, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two classes in groups of 1 to 15; how often a group is right varies with `spread`."""
+    codes = np.repeat(np.arange(groups), random.integers(1, 16, groups))
+    truth = random.integers(0, 2, len(codes))
+    logit = 1.5 + spread * random.normal(size=groups)[codes]
+    right = random.random(len(codes)) < 1 / (1 + np.exp(-logit))
+    return np.eye(2)[np.where(right, truth, 1 - truth)], truth, codes
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
+def test_intervals_of_groups_cover_where_those_of_single_examples_do_not(name: str) -> None:
+    probabilities, targets, _ = grouped(np.random.default_rng(0), 30_000, 1.5)
+    truth = bootstrap(probabilities, targets, resamples=10)[name]["value"]
+    random, hits = np.random.default_rng(1), {True: 0, False: 0}
+    for seed in range(400):
+        probabilities, targets, codes = grouped(random, 40, 1.5)
+        for together in hits:
+            given = codes if together else None
+            found = bootstrap(probabilities, targets, groups=given, resamples=200, seed=seed)[name]
+            hits[together] += found["low"] <= truth <= found["high"]
+    assert 0.91 <= hits[True] / 400 <= 0.98 and hits[False] / 400 < 0.85
+
+
+def test_groups_of_one_are_no_groups_and_names_are_as_good_as_numbers() -> None:
+    random = np.random.default_rng(2)
+    probabilities, targets, codes = grouped(random, 20, 1.0)
+    alone = np.array([f"file {row}" for row in range(len(targets))])
+    assert bootstrap(probabilities, targets, groups=alone) == bootstrap(probabilities, targets)
+    names = np.array([f"film {code:03d}" for code in codes])
+    assert bootstrap(probabilities, targets, groups=names) == bootstrap(probabilities, targets, groups=codes)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_a_few_groups_without_a_mistake_are_not_certainty(groups: int) -> None:
+    targets = np.arange(80) % 2
+    codes = np.arange(80) % groups
+    found = bootstrap(np.eye(2)[targets], targets, groups=codes)
+    assert found["accuracy"]["low"] <= wilson(groups, groups)[0] + 1e-9
+    for name, each in found.items():
+        assert each["high"] - each["low"] > 0.01 and each["low"] <= each["value"] <= each["high"], name
+
+
+def test_copies_of_examples_as_groups_tell_no_more_than_the_examples() -> None:
+    random = np.random.default_rng(3)
+    targets = random.integers(0, 2, 100)
+    answer = np.eye(2)[np.where(random.random(100) < 0.8, targets, 1 - targets)]
+    once = bootstrap(answer, targets)
+    copied = bootstrap(np.repeat(answer, 5, axis=0), np.repeat(targets, 5), groups=np.repeat(np.arange(100), 5))
+    for name in ("accuracy", "macro_f1"):
+        assert copied[name]["low"] == pytest.approx(once[name]["low"], abs=0.02)
+        assert copied[name]["high"] == pytest.approx(once[name]["high"], abs=0.02)

@@ -80,7 +80,7 @@ def test_the_interval_of_the_difference_covers_as_often_as_it_says() -> None:
 
 def test_the_summary_has_exactly_the_contracts_form_and_is_json() -> None:
     found = summary()
-    assert list(found) == ["task", "split", "n", "metrics", "baseline", "verdict", "seconds"]
+    assert list(found) == ["task", "split", "n", "measure", "metrics", "baseline", "verdict", "seconds"]
     assert list(found["baseline"]) == ["name", "metrics"]
     for metrics in (found["metrics"], found["baseline"]["metrics"]):
         assert list(metrics) == ["accuracy", "macro_f1", "log_loss"]

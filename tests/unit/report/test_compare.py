@@ -176,3 +176,43 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / place / "run", answers(0.9, 40, seed)) for seed, place in enumerate("ab")]
     names = [run["name"] for run in api.compare(runs, out=tmp_path / "out").found["runs"]]
     assert sorted(names) == sorted(str(run) for run in runs)
+
+
+def uneven(folder: Path, right: np.ndarray, called: np.ndarray) -> Path:
+    """A run whose training classes were 9 to 1: of 400 examples 40 are dogs; `called` says which others are, too."""
+    made = make_run(folder, np.ones(len(right), dtype=bool))
+    dogs = np.arange(len(right)) % 10 == 0
+    predicted = np.where(dogs, right, called).astype(int)
+    table = pl.read_csv(made / "predictions.csv")
+    examples = pl.read_parquet(made / "examples.parquet")
+    labels = pl.Series("label", [CLASSES[int(dog)] for dog in dogs])
+    examples.with_columns(labels).write_parquet(made / "examples.parquet")
+    said = pl.Series("predicted", [CLASSES[each] for each in predicted])
+    loss = pl.Series("loss", np.where(predicted == dogs, 0.1, 2.3))
+    table.with_columns(labels, said, loss).write_csv(made / "predictions.csv")
+    metrics = summarize(
+        task="image-classification", split="test", probabilities=np.eye(2)[predicted], targets=dogs.astype(int),
+        train_targets=np.repeat([0, 1], [90, 10]), classes=CLASSES, seconds={},
+    )  # fmt: skip
+    (made / "metrics.json").write_text(json.dumps(metrics))
+    return made
+
+
+def test_where_classes_were_uneven_macro_f1_decides(tmp_path: Path) -> None:
+    none, random = np.zeros(400, dtype=bool), np.random.default_rng(0)
+    finds = uneven(tmp_path / "finds", random.random(400) < 0.9, random.random(400) < 0.04)
+    never = uneven(tmp_path / "never", none, none)
+    found = compare_runs([never, finds])
+    (against,) = found["against"]
+    assert found["measure"] == "macro_f1" and found["runs"][0]["name"] == "finds"
+    assert list(against["differences"]) == ["macro_f1", "accuracy", "log_loss"]
+    assert against["better"] and against["differences"]["macro_f1"]["low"] > 0.2
+    assert (
+        found["verdict"].startswith("finds is better than never: Macro F1 differs by")
+        and "bootstrap p" in found["verdict"]
+    )
+    figures = json.loads((finds / "metrics.json").read_text())["metrics"]["macro_f1"]["value"]
+    assert found["runs"][0]["metrics"]["macro_f1"]["value"] == pytest.approx(figures)
+    assert against["differences"]["macro_f1"]["value"] == pytest.approx(
+        figures - json.loads((never / "metrics.json").read_text())["metrics"]["macro_f1"]["value"]
+    )

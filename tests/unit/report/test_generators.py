@@ -83,6 +83,19 @@ def test_the_page_of_a_gan_without_labels_leaves_out_what_only_a_vae_has(gan: Pa
     assert "is missing" not in page.text
 
 
+def test_a_sampler_named_like_its_network_is_named_once(gan: Path) -> None:
+    samplers = json.loads((gan / "metrics.json").read_text(encoding="utf-8"))["generation"]["samplers"]
+    change(gan, samplers=[{**samplers[0], "name": "gan"}, *samplers[1:]])
+    page = Page(write_report(gan))
+    assert "This model gan 24.60" in page.text and "gan gan" not in page.text
+
+
+def test_more_latents_than_the_picture_has_rows_are_said(vae: Path, tmp_path: Path) -> None:
+    page = Page(write_report(make_generator_run(tmp_path / "many", "vae", latents=33)))
+    assert "The first 32 of 33 latents. A row a latent" in page.text
+    assert "The first" not in Page(write_report(vae)).text
+
+
 def test_a_claim_that_fails_is_not_hidden_behind_one_that_holds(vae: Path) -> None:
     metrics = json.loads((vae / "metrics.json").read_text(encoding="utf-8"))
     metrics["verdict"] = (

@@ -77,7 +77,7 @@ def test_the_weights_of_a_linear_network_are_its_coefficients_times_the_values()
 def test_steps_before_a_series_began_count_for_its_first() -> None:
     model = model_of("linear", least=5)
     values = wave(30)
-    numbers = explain_examples(model, {2: values})[2].numbers
+    numbers = explain_examples(model, {2: values}).items[0].numbers
     assert [each["value"] for each in numbers["weights"]] == values.tolist()
     weights = sum(each["weight"] for each in numbers["weights"])
     assert weights == pytest.approx(numbers["score"] - numbers["base_score"], abs=1e-4)

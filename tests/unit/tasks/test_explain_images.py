@@ -182,7 +182,7 @@ def test_another_class_can_be_asked_about_and_an_unknown_one_is_refused() -> Non
 def test_a_report_gets_the_same_picture() -> None:
     model, images = image_classifier(small(), _SIDE, SQUARES), squares(2, _SIDE, seed=1)[0]
     whole = explain(model, images, ExplainRecipe(), Silent())
-    some = explain_examples(model, {7: images[1], 3: images[0]})
+    some = {int(each.name): each for each in explain_examples(model, {7: images[1], 3: images[0]}).items}
     assert list(some) == [7, 3] and some[3].numbers["peak"] == whole.items[0].numbers["peak"]
     assert some[7].kind == "png" and some[7].picture[:4] == b"\x89PNG"
 

@@ -75,13 +75,13 @@ def test_averaged_steps_are_told_as_the_user_counts() -> None:
 def test_a_network_stays_as_it_is_and_another_head_gives_another_answer() -> None:
     model, series = sequence_classifier("gru-stack"), waves(1, channels=2)[0]
     before = fingerprint(model.task.network)
-    first = explain_examples(model, {5: series})[5]
+    first = explain_examples(model, {5: series}).items[0]
     assert fingerprint(model.task.network) == before
-    assert explain_examples(model, {5: series})[5].picture == first.picture
+    assert explain_examples(model, {5: series}).items[0].picture == first.picture
     torch.manual_seed(4)
     with torch.no_grad():
         list(model.task.network.parameters())[-2].normal_()
-    other = explain_examples(model, {5: series})[5]
+    other = explain_examples(model, {5: series}).items[0]
     both = np.array([np.ravel(item.numbers["weights"]) for item in (first, other)])
     assert np.corrcoef(both)[0, 1] < 0.9
 

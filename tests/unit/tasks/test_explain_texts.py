@@ -104,12 +104,12 @@ def test_texts_without_words_are_named_and_the_rest_is_explained(tmp_path: Path)
 def test_a_network_stays_as_it_is_and_another_head_gives_another_answer() -> None:
     model = text_classifier("gru")
     before = fingerprint(model.task.network)
-    first = explain_examples(model, {4: TEXT})[4]
+    first = explain_examples(model, {4: TEXT}).items[0]
     assert fingerprint(model.task.network) == before
-    assert explain_examples(model, {4: TEXT})[4].picture == first.picture
+    assert explain_examples(model, {4: TEXT}).items[0].picture == first.picture
     torch.manual_seed(3)
     nn.init.normal_(model.task.network.linear.weight)  # type: ignore[union-attr, arg-type]
-    other = explain_examples(model, {4: TEXT})[4]
+    other = explain_examples(model, {4: TEXT}).items[0]
     order = [[each["weight"] for each in item.numbers["weights"]] for item in (first, other)]
     assert torch.corrcoef(torch.tensor(order))[0, 1] < 0.9
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -226,6 +227,21 @@ def test_a_conditional_network_is_told_the_class_and_draws_it(prepared: Prepare,
 def test_images_without_labels_are_refused_where_networks_are_to_be_told(prepared: Prepare, data: Any) -> None:
     with pytest.raises(DataError, match="label"):
         prepared(data[0], conditional=True)
+
+
+def test_an_image_without_a_label_never_reaches_networks_that_are_told(
+    prepared: Prepare, data: Any, tmp_path: Path
+) -> None:
+    images, labels = data
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{number}.png")
+    paths = [f"{number}.png" for number in range(len(images))]
+    given = {"path": paths, "label": ["", *labels[1:]], "split": (["train"] * 4 + ["valid", "test"]) * 20}
+    pl.DataFrame(given).write_csv(tmp_path / "images.csv")
+    job = prepared(tmp_path / "images.csv", conditional=True, data={"size": SIDE, "channels": 1})
+    assert job.examples["problem"][0] == "no label" and job.examples["problem"][1:].is_null().all()
+    batches = job.enter(job.stages[0], Silent(), False)
+    assert all(0 not in batch.ids and (batch.targets >= 0).all() for batch in batches.train(0))
 
 
 def test_images_without_labels_train(prepared: Prepare, data: Any) -> None:

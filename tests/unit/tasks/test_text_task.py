@@ -19,7 +19,8 @@ from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.models.text_average import TextAverage
 from layerwise.models.text_recurrent import TextRecurrent
 from layerwise.tasks import text_baseline, text_budget, text_data, text_model, text_recipe, text_run
-from layerwise.tasks.classification import Classification, class_weights
+from layerwise.tasks.balance import class_weights
+from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Job
 from layerwise.tasks.text_classification import OneBatch, TextClassification
 from layerwise.tasks.text_pretraining import LanguageModel, thawed
@@ -167,17 +168,18 @@ def test_length_is_the_95th_percentile_of_training_and_is_said() -> None:
     assert int(read(film_reviews(200), max_length=3).sequences.lengths.max()) == 3
 
 
-def test_uneven_classes_are_said_and_class_weights_count_them_alike() -> None:
+def test_uneven_classes_are_said_and_weights_go_by_the_root_of_how_rare_they_are() -> None:
     texts, labels = film_reviews(400)
     rows = [row for row, label in enumerate(labels) if label == "bad" or row % 5 == 0]
     table = ([texts[row] for row in rows], [labels[row] for row in rows])
-    assert any("class_weights" in note for note in read(table).notes)
+    assert any("balance=true" in note for note in read(table).notes)
     found = read(table, class_weights=True)
-    assert not any("class_weights" in note for note in found.notes)
+    assert not any("balance=true" in note for note in found.notes) and found.recipe.balance.way == "weights"
     targets = torch.from_numpy(found.targets[found.parts["train"]])
     weights = class_weights(targets.numpy(), 2)
-    sums = torch.zeros(2).index_add_(0, targets, weights[targets])
-    assert torch.allclose(sums[0], sums[1]) and torch.isclose(weights[targets].mean(), torch.tensor(1.0))
+    counts = torch.bincount(targets).float()
+    assert torch.isclose((weights[0] / weights[1]) ** 2, counts[1] / counts[0])
+    assert torch.isclose(weights[targets].mean(), torch.tensor(1.0))
 
 
 def test_texts_without_a_label_train_the_language_model_alone() -> None:
