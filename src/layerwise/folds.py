@@ -23,12 +23,14 @@ import torch
 from layerwise import session
 from layerwise.config import merge
 from layerwise.console import Show, Terminal
+from layerwise.data.split_groups import GROUP
 from layerwise.errors import Diverged, StoreError, TrainingError, UsageError
 from layerwise.metrics.summary import summarize
 from layerwise.report.read import RunFiles, read_run
 from layerwise.store import atomic
 from layerwise.store.run import discard_folder, new_folder
 from layerwise.tasks.guess import guess_task
+from layerwise.tasks.loaded import groups_of
 from layerwise.tasks.run_recipe import seconds
 
 COMMAND, FIGURES, PREDICTIONS = "command.json", "folds.json", "predictions.csv"
@@ -249,7 +251,7 @@ def _together(plan: _Plan) -> tuple[dict[str, Any], pl.DataFrame]:
         "mean": {
             name: {"value": float(each.mean()), "deviation": float(each.std(ddof=1))} for name, each in values.items()
         },
-        "pooled": _pooled(figures[0]["task"], pooled),
+        "pooled": _pooled(figures[0]["task"], pooled, groups_of(usable, np.arange(usable.height))),
     }
     return found, pooled
 
@@ -272,8 +274,9 @@ def _same_examples(runs: Sequence[RunFiles]) -> pl.DataFrame:
     Raises:
         StoreError: the data were changed between two folds.
     """
-    columns = ("id", "path", "label", "hash", "problem")
-    tables = [run.examples.select(columns) for run in runs if run.examples is not None]
+    examples = [run.examples for run in runs if run.examples is not None]
+    beside = [GROUP] if all(GROUP in table.columns for table in examples) else []
+    tables = [table.select("id", "path", "label", "hash", "problem", *beside) for table in examples]
     for run, table in zip(runs, tables, strict=True):
         if not table.equals(tables[0]):
             raise StoreError(
@@ -284,19 +287,18 @@ def _same_examples(runs: Sequence[RunFiles]) -> pl.DataFrame:
     return tables[0].filter(pl.col("problem").is_null()).with_columns(pl.col("id").cast(pl.Int64)).sort("id")
 
 
-def _pooled(task: str, table: pl.DataFrame) -> dict[str, Any]:
+def _pooled(task: str, table: pl.DataFrame, groups: np.ndarray | None) -> dict[str, Any]:
     """What `metrics.json` would say of all answers together; the baseline is the most frequent class of all."""
     columns = [name for name in table.columns if name.startswith("p:")]
     classes = [name.removeprefix("p:") for name in columns]
     numbers = {name: number for number, name in enumerate(classes)}
     targets = np.array([numbers[label] for label in table["label"].to_list()], dtype=np.int64)
-    found = summarize(
+    return summarize(
         task=task,
         split="all folds",
         probabilities=table.select(columns).to_numpy().astype(np.float32),
         targets=targets,
         train_targets=targets,
         classes=classes,
-        seconds={},
+        groups=groups,
     )
-    return {key: value for key, value in found.items() if key != "seconds"}

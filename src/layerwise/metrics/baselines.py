@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from layerwise.metrics.intervals import percentiles
 from layerwise.metrics.macro import macro_f1_difference
+from layerwise.metrics.means import mean_interval
 from layerwise.metrics.scores import Array, accuracy, predicted_classes
 
 ACCURACY, MACRO_F1 = "accuracy", "macro_f1"  # what a verdict may be about
@@ -44,6 +45,7 @@ def verdict(
     *,
     than: str,
     measure: str = ACCURACY,
+    groups: Array | None = None,
     seed: int = 0,
 ) -> str:
     """One sentence for people: does the model beat a baseline on the same examples?
@@ -58,6 +60,7 @@ def verdict(
         targets: `(n,)` integers.
         than: what the baseline is called within the sentence.
         measure: "accuracy" or "macro_f1".
+        groups: `(n,)` what each example belongs to, where examples do not stand alone: whole groups are resampled.
         seed: of the bootstrap.
 
     Example:
@@ -69,21 +72,20 @@ def verdict(
     if measure == MACRO_F1:
         return (
             _by_macro_f1(
-                predicted_classes(probabilities), predicted_classes(baseline_probabilities), targets, than, seed
+                predicted_classes(probabilities), predicted_classes(baseline_probabilities), targets, than, groups, seed
             )
             + few
         )
     mine = predicted_classes(probabilities) == targets
     theirs = predicted_classes(baseline_probabilities) == targets
-    wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
-    low, high = accuracy_difference(wins, losses, len(targets), seed)
+    low, high = _difference(mine, theirs, groups, seed)
     a, b = accuracy(probabilities, targets), accuracy(baseline_probabilities, targets)
     return f"{_claim(low, high)} than {than}: accuracy {a:.3f} against {b:.3f} ({_between(a - b, low, high)}).{few}"
 
 
-def _by_macro_f1(mine: Array, theirs: Array, targets: Array, than: str, seed: int) -> str:
+def _by_macro_f1(mine: Array, theirs: Array, targets: Array, than: str, groups: Array | None, seed: int) -> str:
     blind = len(np.unique(theirs)) == 1
-    found = macro_f1_difference(mine, theirs, targets, chance=blind, seed=seed)
+    found = macro_f1_difference(mine, theirs, targets, chance=blind, groups=groups, seed=seed)
     chance = " by guessing at the classes' shares" * blind
     return (
         f"{_claim(found.low, found.high)} than {than}: macro F1 {found.first:.3f} against {found.second:.3f}{chance} "
@@ -97,6 +99,20 @@ def _claim(low: float, high: float) -> str:
 
 def _between(difference: float, low: float, high: float) -> str:
     return f"difference {difference:.3f}, 95 % interval {low:.2f} to {high:.2f}"
+
+
+def _difference(mine: Array, theirs: Array, groups: Array | None, seed: int) -> tuple[float, float]:
+    """Bounds of the difference in accuracy of two that are right where (n,) says so."""
+    if groups is None:
+        wins, losses = int(np.sum(mine & ~theirs)), int(np.sum(theirs & ~mine))
+        return accuracy_difference(wins, losses, len(mine), seed)
+    codes = np.unique(groups, return_inverse=True)[1].ravel()
+    # Two groups of the mean size are added, as two examples are elsewhere: so two groups or more there always are.
+    size, last = max(1, round(len(mine) / (codes.max() + 1))), codes.max() + 1
+    values = np.concatenate([mine.astype(np.float64) - theirs, np.repeat([1.0, -1.0], size)])
+    found = mean_interval(values, np.concatenate([codes, np.repeat([last, last + 1], size)]), seed=seed)
+    assert found["low"] is not None and found["high"] is not None
+    return max(-1.0, found["low"]), min(1.0, found["high"])
 
 
 def accuracy_difference(wins: int, losses: int, n: int, seed: int) -> tuple[float, float]:

@@ -61,7 +61,14 @@ def by_chance(targets: Array) -> float:
 
 
 def macro_f1_difference(
-    first: Array, second: Array, targets: Array, *, chance: bool = False, resamples: int = RESAMPLES, seed: int = 0
+    first: Array,
+    second: Array,
+    targets: Array,
+    *,
+    chance: bool = False,
+    groups: Array | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Difference:
     """First minus second macro F1 on the same examples, with the interval of a paired bootstrap.
 
@@ -75,6 +82,8 @@ def macro_f1_difference(
         targets: `(n,)` the right classes.
         chance: the second counts as no less than `by_chance`: it is an answer that looks at nothing, and guessing at
             the classes' shares would be another.
+        groups: `(n,)` what each example belongs to: whole groups are drawn, and the added examples are groups of the
+            mean size. None: each example stands alone.
         resamples: draws.
         seed: the same seed gives the same bounds.
 
@@ -85,7 +94,8 @@ def macro_f1_difference(
     """
     seen, named = np.unique(np.concatenate([targets, first, second]), return_inverse=True)
     truth, mine, theirs = named.reshape(3, -1)
-    drawn = _drawn(truth, mine, theirs, max(2, len(seen)), chance, resamples, np.random.default_rng([seed, 4]))
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    drawn = _drawn(truth, mine, theirs, codes, max(2, len(seen)), chance, resamples, np.random.default_rng([seed, 4]))
     one, other = (float(macro_f1_of_counts(confusion(each, truth, len(seen)))) for each in (mine, theirs))
     low, high = percentiles(drawn, 0.95)
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
@@ -100,26 +110,34 @@ def _drawn(
     truth: Array,
     mine: Array,
     theirs: Array,
+    codes: Array | None,
     classes: int,
     chance: bool,
     resamples: int,
     random: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Differences of drawn data sets. Examples with the same truth and answers are one cell, and cells are few."""
-    cells, counts = np.unique((truth * classes + mine) * classes + theirs, return_counts=True)
+    cells, cell_of, counts = np.unique(
+        (truth * classes + mine) * classes + theirs, return_inverse=True, return_counts=True
+    )
+    held = None if codes is None else csr_array((np.ones(len(codes)), (codes, cell_of.ravel())))  # (groups, cells)
     right, one, other = _pseudo(classes)
     cell_truth = np.concatenate([cells // classes**2, right])
     answers = (
         np.concatenate([cells // classes % classes, one]),
         np.concatenate([cells % classes, other]),
     )
-    mass = np.concatenate([counts, np.full(len(right), ADDED / len(right))])
+    drawn = counts if held is None else np.ones(held.shape[0])
+    mass = np.concatenate([drawn, np.full(len(right), ADDED / len(right))])
     support_of = _indicator(cell_truth, classes)
     called_of = [_indicator(each, classes) for each in answers]
     right_of = [_indicator(each, classes, each == cell_truth) for each in answers]
     n, step, parts = round(float(mass.sum())), max(1, CHUNK // len(mass)), []
     for start in range(0, resamples, step):
         times = random.multinomial(n, mass / mass.sum(), size=min(step, resamples - start)).astype(np.float64)
+        if held is not None:
+            groups = held.shape[0]
+            times = np.hstack([times[:, :groups] @ held, len(truth) / groups * times[:, groups:]])  # (draws, cells)
         support = times @ support_of  # (draws, classes)
         both = []
         for called, hit in zip(called_of, right_of, strict=True):

@@ -21,6 +21,7 @@ from layerwise.metrics.reliability import calibration
 from layerwise.metrics.scores import Array, predicted_classes
 
 MAJORITY = "majority class"
+GROUPED = "the groups of these examples"  # what intervals resample, where examples come in groups
 
 
 def summarize(
@@ -31,8 +32,8 @@ def summarize(
     targets: Array,
     train_targets: Array,
     classes: Sequence[str],
-    seconds: Mapping[str, float],
     rivals: Mapping[str, Array] | None = None,
+    groups: Array | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json` for a classifier, ready for `json.dump`.
 
@@ -43,14 +44,16 @@ def summarize(
         targets: `(n,)` integers, the right classes.
         train_targets: `(m,)` integers, what the baseline learns from.
         classes: names, in the order of the columns.
-        seconds: how long each part of the run took.
         rivals: baselines beside the majority class, by name: their probabilities `(n, classes)`. The first is the one
             that the verdict is about; the majority class may be named among them, to be the first.
+        groups: `(n,)` what each example belongs to; intervals and verdict then resample whole groups. None: each
+            stands alone.
 
     Returns:
         `{"task", "split", "n", "measure", "metrics": {name: {"value", "low", "high"}}, "baseline": {"name",
-        "metrics"}, "verdict", "seconds"}`, and "baselines" with all of them where there are rivals. The measure, which
-        is the first of the metrics, is "macro_f1" where classes are uneven in training, else "accuracy".
+        "metrics"}, "verdict"}`, "interval_over" where there are groups, and "baselines" with all of them where there
+        are rivals. The measure, which is the first of the metrics, is "macro_f1" where classes are uneven in training,
+        else "accuracy".
 
     Raises:
         DataError: nothing to score, or nothing for the baseline to learn from.
@@ -58,7 +61,7 @@ def summarize(
 
     Example:
         >>> found = summarize(task="image-classification", split="test", probabilities=np.eye(2),
-        ...     targets=np.array([0, 1]), train_targets=np.array([0, 1, 1]), classes=["cat", "dog"], seconds={})
+        ...     targets=np.array([0, 1]), train_targets=np.array([0, 1, 1]), classes=["cat", "dog"])
         >>> found["n"], found["metrics"]["accuracy"]["value"], found["baseline"]["name"]
         (2, 1.0, 'majority class')
     """
@@ -68,18 +71,19 @@ def summarize(
     first = next(iter(baselines))
     than = f'always answering "{classes[int(predicted_classes(same[:1])[0])]}"' if first == MAJORITY else first
     measure = measure_of(train_targets)
-    judged = [{"name": name, "metrics": _scores(given, targets, measure)} for name, given in baselines.items()]
+    judged = [{"name": name, "metrics": _scores(given, targets, measure, groups)} for name, given in baselines.items()]
     several = {"baselines": judged} if rivals else {}
+    resampled = {} if groups is None else {"interval_over": GROUPED}
     return {
         "task": task,
         "split": split,
         "n": len(targets),
         "measure": measure,
-        "metrics": _scores(probabilities, targets, measure),
+        "metrics": _scores(probabilities, targets, measure, groups),
         "baseline": judged[0],
         **several,
-        "verdict": verdict(probabilities, baselines[first], targets, than=than, measure=measure),
-        "seconds": {name: float(value) for name, value in seconds.items()},
+        **resampled,
+        "verdict": verdict(probabilities, baselines[first], targets, than=than, measure=measure, groups=groups),
     }
 
 
@@ -93,9 +97,9 @@ def measure_of(train_targets: Array) -> str:
     return MACRO_F1 if uneven(np.bincount(train_targets)) else ACCURACY
 
 
-def _scores(probabilities: Array, targets: Array, measure: str) -> dict[str, Interval]:
+def _scores(probabilities: Array, targets: Array, measure: str, groups: Array | None) -> dict[str, Interval]:
     """All scores with their intervals, the measure first."""
-    found = bootstrap(probabilities, targets)
+    found = bootstrap(probabilities, targets, groups=groups)
     return {measure: found[measure], **found}
 
 

@@ -38,7 +38,7 @@ from layerwise.tasks.image_model import TASK, prediction_table
 from layerwise.tasks.image_plan import freeze
 from layerwise.tasks.image_stage import begin
 from layerwise.tasks.job import Job, Outcome
-from layerwise.tasks.loaded import judged
+from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 from layerwise.tasks.suspects import held_out_images, with_suspects
@@ -203,7 +203,7 @@ def _finish(
     probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
     valid = task.predict(batches.part("valid"), kept["temperature"])
     tested = time.monotonic()
-    others = rivals(found, frozen)
+    others, groups = rivals(found, frozen), groups_of(found.examples, rows)
     seconds = {**seconds, "test": tested - began, "baselines": time.monotonic() - tested}
     metrics = summarize(
         task=TASK,
@@ -212,11 +212,14 @@ def _finish(
         targets=targets,
         train_targets=_train_targets(found),
         classes=found.classes,
-        seconds=seconds,
         rivals=others,
+        groups=groups,
     )
+    metrics["seconds"] = seconds
     if MEANS in others:
-        metrics["verdicts"] = [verdict(probabilities, others[MEANS], targets, than=MEANS, measure=metrics["measure"])]
+        metrics["verdicts"] = [
+            verdict(probabilities, others[MEANS], targets, than=MEANS, measure=metrics["measure"], groups=groups)
+        ]
     if frozen:
         took = sum(seconds[part] for part in ("keep", "train", "valid", "test"))
         metrics["plan"] = {**frozen.plan.record(), "took": took}

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from torch import nn
 
+from layerwise.data.split_groups import GROUP
 from layerwise.errors import DataError
 from layerwise.metrics.reliability import abstain_threshold, answered
 from layerwise.metrics.summary import further, summarize
@@ -63,6 +64,21 @@ def reported(table: pl.DataFrame, targets: np.ndarray, held_out: str, what: str)
     return part, rows
 
 
+def groups_of(examples: pl.DataFrame, rows: np.ndarray) -> np.ndarray | None:
+    """What each of the rows (n,) belongs to by `split.group`, as numbers; None where all stand alone.
+
+    Example:
+        >>> groups_of(pl.DataFrame({"group": ["ann", None, "ann", None]}), np.arange(4)).tolist()
+        [4, 1, 4, 3]
+    """
+    if GROUP not in examples.columns:
+        return None
+    names = examples[GROUP].gather(rows).to_list()
+    numbers = {name: examples.height + place for place, name in enumerate(sorted({each for each in names if each}))}
+    codes = np.array([numbers.get(name, row) for name, row in zip(names, rows.tolist(), strict=True)])
+    return codes if len(np.unique(codes)) < len(codes) else None
+
+
 Answers = tuple[np.ndarray, np.ndarray]  # probabilities (n, classes) and targets (n,)
 
 
@@ -103,7 +119,6 @@ def figures(card: ModelCard, part: str, probabilities: np.ndarray, targets: np.n
         targets=targets,
         train_targets=np.repeat(np.arange(len(card.classes)), card.train_counts),
         classes=card.classes,
-        seconds={},
     )
     return found | further(probabilities, targets, card.temperature, None, card.classes, card.train_counts)
 

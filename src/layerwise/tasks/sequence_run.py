@@ -26,7 +26,7 @@ from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_model import prediction_table
 from layerwise.tasks.job import Job, Outcome
-from layerwise.tasks.loaded import judged
+from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate, metric_of
@@ -217,9 +217,10 @@ def _finish(
         targets=targets,
         train_targets=_train_targets(found),
         classes=found.classes,
-        seconds={**seconds, "test": tested - began, "baselines": time.monotonic() - tested},
         rivals={rival.name: rival.probabilities for rival in others},
+        groups=groups_of(found.examples, rows),
     )
+    metrics["seconds"] = {**seconds, "test": tested - began, "baselines": time.monotonic() - tested}
     if found.recipe.balance.way:
         metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()

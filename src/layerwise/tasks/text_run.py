@@ -29,7 +29,7 @@ from layerwise.tasks.balance import class_weights, of_network, record, without_t
 from layerwise.tasks.cards import new_card
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Job, Outcome
-from layerwise.tasks.loaded import judged
+from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate, metric_of
@@ -297,6 +297,7 @@ def _finish(
     batches = found.batches(device)
     probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
     valid = task.predict(batches.part("valid"), kept["temperature"])
+    tested = time.monotonic()
     metrics = summarize(
         task=TASK,
         split=found.held_out,
@@ -304,9 +305,10 @@ def _finish(
         targets=targets,
         train_targets=_train_targets(found),
         classes=found.classes,
-        seconds={**seconds, "test": time.monotonic() - began},
         rivals={text_baseline.NAME: rival},
+        groups=groups_of(found.examples, rows),
     )
+    metrics["seconds"] = {**seconds, "test": tested - began}
     if found.recipe.balance.way:
         metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()

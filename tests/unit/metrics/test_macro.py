@@ -119,7 +119,7 @@ def test_where_classes_are_uneven_macro_f1_comes_first_and_the_verdict_is_about_
     given = np.eye(2)[answered(random, truth, [0.97, 0.8])]
     found = summarize(
         task="text-classification", split="test", probabilities=given, targets=truth, classes=["ham", "spam"],
-        train_targets=np.repeat([0, 1], [90, 10]), seconds={}, rivals=None,
+        train_targets=np.repeat([0, 1], [90, 10]), rivals=None,
     )  # fmt: skip
     assert found["measure"] == "macro_f1" and next(iter(found["metrics"])) == "macro_f1"
     assert next(iter(found["baseline"]["metrics"])) == "macro_f1"

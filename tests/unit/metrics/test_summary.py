@@ -23,7 +23,6 @@ def summary(**changes: Any) -> dict[str, Any]:
         "targets": targets,
         "train_targets": np.array([0, 1, 1]),
         "classes": CLASSES,
-        "seconds": {"train": 3},
     }
     return summarize(**(given | changes))
 
@@ -78,9 +77,36 @@ def test_the_interval_of_the_difference_covers_as_often_as_it_says() -> None:
     assert 0.92 <= hits / 300 <= 0.98
 
 
+@pytest.mark.parametrize("measure", ["accuracy", "macro_f1"])
+def test_where_groups_are_right_or_wrong_as_a_whole_the_verdict_is_about_groups(measure: str) -> None:
+    """Two classifiers that differ by chance in 20 groups of 10: taken one by one, examples prove too much."""
+    random = np.random.default_rng(1)
+    groups, claimed = np.repeat(np.arange(20), 10), {"single": 0, "grouped": 0}
+    for seed in range(120):
+        targets = np.tile([0, 1], 100)
+        first, second = (np.eye(2)[np.where(random.random(20)[groups] < 0.7, targets, 1 - targets)] for _ in range(2))
+        for name, given in (("single", None), ("grouped", groups)):
+            text = verdict(first, second, targets, than="the other", measure=measure, groups=given, seed=seed)
+            claimed[name] += not text.startswith("Not better")
+    assert claimed["single"] > 40, "or the test shows nothing"
+    assert claimed["grouped"] / 120 <= 0.05 + 0.045  # chance of 120: a little over two standard errors
+
+
+def test_a_summary_of_groups_says_so_and_has_wider_intervals() -> None:
+    right = np.repeat([True, True, True, False], 15)
+    targets = np.array([0, 1] * 30)
+    given = {"probabilities": np.eye(2)[np.where(right, targets, 1 - targets)], "targets": targets}
+    alone, found = summary(**given), summary(**given, groups=np.repeat(["a", "b", "c", "d"], 15))
+    assert "interval_over" not in alone and found["interval_over"] == "the groups of these examples"
+    for name, figure in found["metrics"].items():
+        assert figure["value"] == alone["metrics"][name]["value"]
+        assert figure["high"] - figure["low"] > alone["metrics"][name]["high"] - alone["metrics"][name]["low"]
+    assert found["verdict"] != alone["verdict"]
+
+
 def test_the_summary_has_exactly_the_contracts_form_and_is_json() -> None:
     found = summary()
-    assert list(found) == ["task", "split", "n", "measure", "metrics", "baseline", "verdict", "seconds"]
+    assert list(found) == ["task", "split", "n", "measure", "metrics", "baseline", "verdict"]
     assert list(found["baseline"]) == ["name", "metrics"]
     for metrics in (found["metrics"], found["baseline"]["metrics"]):
         assert list(metrics) == ["accuracy", "macro_f1", "log_loss"]

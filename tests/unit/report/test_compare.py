@@ -30,7 +30,7 @@ def make_run(folder: Path, right: np.ndarray, *, ids: Any = None, task: str = "i
     probabilities[np.arange(len(right)), predicted] = 0.9
     metrics = summarize(
         task=task, split="test", probabilities=probabilities, targets=targets, train_targets=np.array([0, 1]),
-        classes=CLASSES, seconds={},
+        classes=CLASSES,
     )  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "recipe.toml").write_text(f'task = "{task}"\n')
@@ -192,7 +192,7 @@ def uneven(folder: Path, right: np.ndarray, called: np.ndarray) -> Path:
     table.with_columns(labels, said, loss).write_csv(made / "predictions.csv")
     metrics = summarize(
         task="image-classification", split="test", probabilities=np.eye(2)[predicted], targets=dogs.astype(int),
-        train_targets=np.repeat([0, 1], [90, 10]), classes=CLASSES, seconds={},
+        train_targets=np.repeat([0, 1], [90, 10]), classes=CLASSES,
     )  # fmt: skip
     (made / "metrics.json").write_text(json.dumps(metrics))
     return made

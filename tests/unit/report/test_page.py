@@ -32,8 +32,8 @@ def make_run(folder: Path, classes: list[str], n: int = 40, wrong: int = 30) -> 
         folder / "metrics.json",
         summarize(
             task="image-classification", split="test", probabilities=probabilities, targets=targets,
-            train_targets=targets, classes=classes, seconds={"train": 75.2},
-        ),
+            train_targets=targets, classes=classes,
+        ) | {"seconds": {"train": 75.2}},
     )  # fmt: skip
     names = [classes[target] for target in targets]
     paths = [f"{names[0]}/two\nlines.jpg", *[f"{name}/{i}.jpg" for i, name in enumerate(names)][1:]]

@@ -12,16 +12,18 @@ import pytest
 import torch
 from torch import nn
 
+import layerwise
 from layerwise import api
 from layerwise.config import build
 from layerwise.console import Silent
 from layerwise.data.ragged import Ragged, SequenceBatches
-from layerwise.errors import Diverged, RecipeError
+from layerwise.errors import Diverged, RecipeError, TrainingError
 from layerwise.tasks import sequence_run, text_run
 from layerwise.tasks.balance import record, trial_epochs, tried, uneven_note
 from layerwise.tasks.recipe import ImageRecipe
 from layerwise.tasks.run_recipe import BalanceRecipe, Way
 from layerwise.tasks.text_recipe import TextRecipe, complete
+from layerwise_tests.runs import fingerprint, stop_after
 
 
 class Said(Silent):
@@ -200,3 +202,20 @@ def test_texts_that_teach_the_language_are_not_drawn_by_class() -> None:
         ids = np.concatenate([batch.ids for batch in job.enter(stage, Silent(), False).train(0)])
         kinds[stage.trains] = len(set(ids.tolist())) == len(ids)
     assert kinds["language-model"] and not kinds["all"]
+
+
+@pytest.mark.parametrize("task", ["sequence-classification", "image-classification"])
+def test_a_run_that_stops_goes_on_with_the_same_choice_to_the_same_end(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, values = RUNS[task]
+    values = {**values, "task": task, "balance": True, "explain": False, "split": {"valid": 0.2, "test": 0.2}}
+    whole = api.run_training(data, values, None, tmp_path / "whole", Silent())
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        with pytest.raises(TrainingError, match="Stopped"):
+            api.run_training(data, values, None, tmp_path / "stopped", Silent())
+    for module in ("balance", "image_balance"):
+        monkeypatch.setattr(f"layerwise.tasks.{module}.tried", None)  # nothing is tried again
+    layerwise.resume(tmp_path / "stopped", data=data)
+    assert fingerprint(tmp_path / "stopped") == fingerprint(whole.path)
