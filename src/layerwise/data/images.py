@@ -180,4 +180,4 @@ def _untrained(table: pl.DataFrame) -> list[str]:
     if "train" not in labels:
         return []
     missing = sorted(set[str]().union(*labels.values()) - labels["train"])
-    return [f'The class "{name}" has no image in train: it can never be predicted.' for name in missing]
+    return rows.untrained(missing, (), "image")

@@ -171,3 +171,16 @@ def require_usable(problems: Iterable[str | None], where: str) -> None:
             f"None of the {len(reasons):,} images in {where} can be used: {counted(reasons)}.",
             expected="JPEG, PNG, WebP, BMP, TIFF or GIF images",
         )
+
+
+def untrained(classes: Iterable[str], trained: Iterable[str | None], what: str) -> list[str]:
+    """Notes on classes that training never sees; `what` people call one example.
+
+    Example:
+        >>> untrained(["cat", "dog"], ["cat"], "image")
+        ['The class "dog" has no image in train: it can never be predicted.']
+    """
+    seen = set(trained)
+    return [
+        f'The class "{name}" has no {what} in train: it can never be predicted.' for name in classes if name not in seen
+    ]

@@ -316,4 +316,4 @@ def _untrained(usable: pl.DataFrame) -> list[str]:
     if not trained:
         return []
     missing = sorted(set(usable["label"].drop_nulls()) - trained)
-    return [f'The class "{name}" has no text in train: it can never be predicted.' for name in missing[:5]]
+    return rows.untrained(missing[:5], (), "text")

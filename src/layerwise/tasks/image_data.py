@@ -18,7 +18,7 @@ from layerwise.data.exclusions import classes_left, left_out
 from layerwise.data.images import ImageSource, find_images
 from layerwise.data.loader import ImageBatches, Normalise
 from layerwise.data.pixels import PixelStore, build_pixels, default_cache
-from layerwise.data.rows import counted
+from layerwise.data.rows import counted, untrained
 from layerwise.device import Device
 from layerwise.errors import DataError, RecipeError
 from layerwise.models import Entry, backbone_preprocess, find_model
@@ -206,16 +206,8 @@ def _notes(examples: pl.DataFrame, classes: tuple[str, ...], store: PixelStore, 
         texts = counted(text for each in store.notes.values() for text in each)
         notes.append(f"{len(store.notes)} images could not be taken as they are: {texts}.")
     train = examples.filter(pl.col("split") == "train")
-    trained = set(train["label"])
-    return (
-        notes
-        + [
-            f'The class "{name}" has no image in train: it can never be predicted.'
-            for name in classes
-            if name not in trained
-        ]
-        + uneven_note(targets_of(train, classes), classes, "images", recipe.balance)
-    )
+    uneven = uneven_note(targets_of(train, classes), classes, "images", recipe.balance)
+    return [*notes, *untrained(classes, train["label"], "image"), *uneven]
 
 
 def _spread(ids: np.ndarray, most: int) -> np.ndarray:

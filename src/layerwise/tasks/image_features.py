@@ -59,7 +59,7 @@ def frozen_features(
         raise UsageError(f'"{found.recipe.model}" cannot be cut before its head. {front.net.note or ""}'.strip())
     with torch.no_grad():
         some, values = _read(front, cut, engine, rows, seconds)
-        return some, _pooled(front, values)
+        return some, pooled(front, values)
 
 
 def pixel_features(found: ImageData, rows: Rows) -> torch.Tensor:
@@ -121,7 +121,7 @@ def _affordable(rows: Rows, there: NDArray[np.bool_], compute: Compute, seconds:
     return np.sort(np.concatenate([rows[there], chosen]))
 
 
-def _pooled(front: Frontier, values: torch.Tensor) -> torch.Tensor:
+def pooled(front: Frontier, values: torch.Tensor) -> torch.Tensor:
     """(N, D), or (N, ...) of a network that could only be cut before its pooling -> (N, D)."""
     network = front.task.network.eval()
     if values.ndim == 2:

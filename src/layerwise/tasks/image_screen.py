@@ -30,15 +30,14 @@ from layerwise.frozen.views import Views
 from layerwise.metrics import scores
 from layerwise.metrics.intervals import interval, wilson
 from layerwise.models import MODELS, build_model, find_model
-from layerwise.models.backbones import Transfer
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData
+from layerwise.tasks.image_features import pooled
 from layerwise.tasks.image_frozen import Frontier
 from layerwise.tasks.image_sample import Sample, draw_sample, look_of
 from layerwise.tasks.recipe import ImageRecipe
 
 FOLDS = 5
-_BATCH = 32
 _SHOWN = 3  # reasons in one message
 # Thousand million multiply-adds for an image of the network's own size: the cheap ones come first.
 COST: Mapping[str, float] = MappingProxyType(
@@ -309,19 +308,10 @@ def _features(front: Frontier, cut: Cut, show: Show) -> tuple[torch.Tensor, int,
     compute = front.compute([cut.name], engine, lacking)
     with show.bar(front.found.recipe.model, len(rows)) as advance:
         keep([shelf], hashes, front.views, rows, numbers, compute, advance)
-    features = _pooled(front, Kept(shelf, hashes, front.views, compute).read(rows, numbers))
+    features = pooled(front, Kept(shelf, hashes, front.views, compute).read(rows, numbers))
     seconds = _seconds(front, cut, chosen)
     shelf.close()
     return features, lacking, engine, seconds
-
-
-def _pooled(front: Frontier, values: torch.Tensor) -> torch.Tensor:
-    """(N, C), or (N, ...) of a network that could only be cut before its pooling -> (N, C)."""
-    network = front.task.network.eval()
-    if values.ndim == 2:
-        return values
-    assert isinstance(network, Transfer)
-    return torch.cat([network.pool(part.to(front.device.place)).float().cpu() for part in torch.split(values, _BATCH)])
 
 
 def _seconds(front: Frontier, cut: Cut, chosen: infer.Chosen | None) -> float:

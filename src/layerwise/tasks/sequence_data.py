@@ -12,6 +12,7 @@ import polars as pl
 from layerwise.config import build
 from layerwise.data.exclusions import classes_left, exclude, left_out
 from layerwise.data.ragged import Ragged, SequenceBatches
+from layerwise.data.rows import untrained
 from layerwise.data.sequence_scale import SequencePreprocess, learn
 from layerwise.data.sequence_tables import Columns
 from layerwise.data.sequences import find_sequences
@@ -175,13 +176,5 @@ def _notes(
             "are of the training part, the epoch with the lowest such loss is kept, and probabilities are as they come "
             "(--set split.valid=0.2 sets some apart)."
         )
-    trained = set(train["label"])
-    return (
-        notes
-        + [
-            f'The class "{name}" has no series in train: it can never be predicted.'
-            for name in classes
-            if name not in trained
-        ]
-        + uneven_note(targets_of(train, classes), classes, "series", recipe.balance)
-    )
+    uneven = uneven_note(targets_of(train, classes), classes, "series", recipe.balance)
+    return [*notes, *untrained(classes, train["label"], "series"), *uneven]
