@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.resources
 import platform
@@ -52,6 +53,9 @@ from layerwise.store.atomic import write_text
 PACKAGES = ("layerwise", "torch", "timm", "numpy", "pillow", "tokenizers", "scikit-learn", "polars")
 
 
+_DIGITS = 16  # of a hash that are shown
+
+
 def write_report(run: Path, *, thumbnail: Thumbnail | None = None) -> Path:
     """Write `report.html` into a run folder, whole or not at all.
 
@@ -98,6 +102,7 @@ def _content(run: RunFiles, thumbnail: Thumbnail | None) -> dict[str, Any]:
         "command": _command(run),
         "resume": shlex.join(["layerwise", "resume", str(run.path)]),
         "versions": _versions(run.metrics),
+        "hashes": _hashes(run),
         "judged": judged,
         "forecasts": None,
         "level": f"{100 * run.level:g} %",
@@ -229,6 +234,19 @@ def _command(run: RunFiles) -> str:
     place = run.recipe.get("data_path")
     given = shlex.quote(place) if isinstance(place, str) and place else "DATA"
     return f"layerwise train {given} --recipe {shlex.quote(str(run.path / 'recipe.toml'))}"
+
+
+def _hashes(run: RunFiles) -> dict[str, str]:
+    """SHA-256, shortened, of the model file and of what the examples hold, so that a page can be told from another."""
+    found: dict[str, str] = {}
+    model = run.path / "model.safetensors"
+    if model.is_file():
+        with model.open("rb") as opened:
+            found["model.safetensors"] = hashlib.file_digest(opened, "sha256").hexdigest()[:_DIGITS]
+    if run.examples is not None and "hash" in run.examples.columns:
+        contents = "\n".join(each or "" for each in run.examples["hash"].to_list())
+        found["data"] = hashlib.sha256(contents.encode()).hexdigest()[:_DIGITS]
+    return found
 
 
 def _versions(metrics: Metrics | None) -> dict[str, str]:

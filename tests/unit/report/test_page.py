@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -68,6 +69,15 @@ def test_the_page_shows_verdict_figures_baseline_classes_recipe_and_command(run:
     assert "41 images in 3 classes" in page.text
     assert "1. head" in page.text and "2. all" in page.text and "epoch 2, whose weights were kept" in page.text
     assert page.tags["svg"] == 2 and page.tags["h1"] == 1
+
+
+def test_the_page_says_which_model_and_data_it_is_of(run: Path) -> None:
+    (run / "model.safetensors").write_bytes(b"weights")
+    examples = pl.read_parquet(run / "examples.parquet")
+    examples.with_columns(hash=pl.col("path")).write_parquet(run / "examples.parquet")
+    text = write_report(run).read_text(encoding="utf-8")
+    assert hashlib.sha256(b"weights").hexdigest()[:16] in text
+    assert hashlib.sha256("\n".join(examples["path"]).encode()).hexdigest()[:16] in text
 
 
 def test_names_and_paths_are_escaped_and_shown_on_one_line(run: Path) -> None:
