@@ -179,8 +179,8 @@ def uneven_note(targets: np.ndarray, classes: Sequence[str], what: str, balance:
     most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
     return [
         f'"{classes[most]}" has {counts[most] / counts[least]:.1f} times as many training {what} as '
-        f'"{classes[least]}": macro F1 comes first, as accuracy says little of the rare one. balance=true counts every '
-        "class alike."
+        f'"{classes[least]}": macro F1 comes first, as accuracy says little of the rare one. balance=true lets rare '
+        "classes count for more."
     ]
 
 
