@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests never write to the user's cache, and share one among themselves; fixtures of any scope come after this."""
+    """Tests never write to the user's cache or leave files in /tmp; fixtures of any scope come after this."""
+    base = tmp_path_factory.getbasetemp()
+    (base / "temporary").mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAYERWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("LAYERWISE_CACHE", str(base / "cache"))
+        patch.setenv("TMPDIR", str(base / "temporary"))
+        patch.setattr(tempfile, "tempdir", None)  # read TMPDIR again
         yield
