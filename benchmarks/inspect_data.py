@@ -1,7 +1,7 @@
 """Copies that are planted in flowers and ants-bees, and what `inspect` finds of them; with `time`, how long it takes.
 
     python -m benchmarks inspect-data
-    python -m benchmarks inspect-data time [IMAGES]
+    python -m benchmarks inspect-data time [IMAGES ...]
 
 Every image gets two copies of different kinds: one beside it, or in another class, or (ants-bees) in another part. A
 pair is found where `inspect` names both in one group, and false where it names two that do not come of one image.
@@ -30,10 +30,12 @@ KINDS = ("exact", "half size", "quality 50", "mirrored", "cropped 5 %")
 CHILD = """
 import resource, sys, time
 from layerwise import api
-start = time.perf_counter()
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+imports, start = peak(), time.perf_counter()
 found = api.inspect(sys.argv[1], page=sys.argv[2] + "/page.html", exclude=sys.argv[2] + "/exclude.csv")
 took = time.perf_counter() - start
-print(f"{took:.1f} s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB", end=", ")
+print(f"{took:.1f} s, peak {peak():,} MB, imports alone {imports:,} MB", end=", ")
 print(sorted(each["kind"] for each in found["findings"]))
 """
 
@@ -164,7 +166,8 @@ def timed(count: int) -> None:
 def main(words: list[str]) -> None:
     print(versions("pillow"))
     if words[:1] == ["time"]:
-        timed(int(words[1]) if len(words) > 1 else 10_000)
+        for count in map(int, words[1:] or ["2000", "10000"]):
+            timed(count)
         return
     with scratch() as place:
         found = [measured(name, place) for name in ("flowers", "ants-bees")]

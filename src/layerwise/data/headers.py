@@ -29,7 +29,7 @@ _COLOURS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """Of one file; width and height in pixels, as stored: before any turn that EXIF asks for."""
 

@@ -35,7 +35,7 @@ __all__ = ["PixelStore", "build_pixels", "decode_batch", "default_cache"]
 
 FORMAT = 1  # of the files below; raise it when decoding changes any pixel
 WORKERS = min(8, os.cpu_count() or 1)
-RELEASE_BYTES = 2**27  # read from the map before its pages are handed back
+RELEASE_BYTES = 2**24  # read from the map before its pages are handed back
 _CHUNK = 16  # images a task: small ones cost less than a task does
 _CHANGED = "it changed while it was read"
 

@@ -33,6 +33,11 @@ def luminance(pictures: torch.Tensor, margin: float) -> torch.Tensor:
     return small - small.mean((1, 2), keepdim=True)
 
 
+def width(channels: int) -> int:
+    """Numbers of a `vector`."""
+    return COARSE**2 + (2 * _COLOUR**2 if channels == 3 else 0)
+
+
 def vector(grey: torch.Tensor, pictures: torch.Tensor, margin: float) -> torch.Tensor:
     """(n, D) to search by."""
     parts = [grey.flatten(1)] + ([_colours(pictures, margin).flatten(1)] if pictures.shape[1] == 3 else [])

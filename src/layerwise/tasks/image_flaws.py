@@ -16,7 +16,7 @@ from layerwise.tasks.inspection import Finding
 from layerwise.tasks.label_findings import singles
 
 _BLANK = 2.0  # deviation of every channel in grey levels, up to which an image shows nothing
-_PORTION = 1024  # images looked at together
+_PORTION = 128  # images looked at together
 _LONG = 3.0  # times as long as wide, from which on a square of it leaves most out
 _TINY = 32  # pixels of the shorter side, from which a photograph can be told
 _SHOWN = 10  # sizes that are listed

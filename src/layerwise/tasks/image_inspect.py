@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ _WHAT = "images"
 # Every image is opened and decoded; small, so that memory stays flat, and whole, so that a crop is seen as one.
 _LOOK = Preprocess(height=64, width=64, resize="squash", mean=(0.0,) * 3, std=(1.0,) * 3)
 _THUMBNAIL = Preprocess(height=160, width=160, resize="pad", mean=(0.0,) * 3, std=(1.0,) * 3)
+_THUMBNAILS = 64  # kept at once; a page asks for the same ones in several findings
 
 
 def inspect(data: Any, columns: Columns, show: Show) -> Inspection:
@@ -166,7 +167,7 @@ def _thumbnails(source: ImageSource, table: pl.DataFrame) -> Callable[[int], np.
     """Pixels of a row, decoded anew: what the store holds is too small and out of shape for people."""
     bad = set(table.filter(pl.col("problem").is_not_null())["id"].to_list())
 
-    @cache
+    @lru_cache(_THUMBNAILS)
     def pixels(row: int) -> np.ndarray | None:
         if row in bad:
             return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import tracemalloc
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from layerwise.data import likeness
+from layerwise.data import likeness, near_search, scratch
 from layerwise.data.alignment import fit
 from layerwise.data.likeness import bursts, near_copies
 from layerwise_tests import images
@@ -120,6 +123,57 @@ def test_beyond_the_cap_only_exact_copies_are_looked_for(monkeypatch: pytest.Mon
     image = photograph(8)
     pixels = np.stack([look(image), look(CHANGES["mirrored"](image)), look(image), look(photograph(9))])
     assert near_copies(reader(pixels), np.arange(4)) == ((0, 2),)
+
+
+def most_held(pixels: np.ndarray, count: int) -> int:
+    """Bytes of tensors and of Python's and NumPy's own that live whenever pixels are read, at most."""
+    held = [0]
+
+    def read(rows: np.ndarray) -> torch.Tensor:
+        storages = {
+            each.data_ptr(): each.untyped_storage().nbytes() for each in gc.get_objects() if type(each) is torch.Tensor
+        }
+        held.append(sum(storages.values()) + tracemalloc.get_traced_memory()[0])
+        return torch.from_numpy(pixels[rows])
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        near_copies(read, np.arange(count))
+    finally:
+        tracemalloc.stop()
+    return max(held)
+
+
+def test_memory_hardly_grows_with_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "_HELD", 1)
+    monkeypatch.setattr(near_search, "_BYTES", 2**21)
+    low = np.random.default_rng(0).integers(0, 256, (240, 8, 8, 3), dtype=np.uint8)
+    pixels = np.stack([look(Image.fromarray(each)) for each in low])
+    pixels[1::50] = pixels[::50, :, ::-1]  # some pairs to check, at the end
+    few, many = most_held(pixels, 60), most_held(pixels, 240)
+    assert (many - few) / 180 < 700  # bytes an image; a small picture in four forms alone takes 4,096
+
+
+@pytest.mark.parametrize("most", [0, 10**6])
+def test_the_best_candidates_do_not_depend_on_how_many_are_gathered(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(near_search, "_WAITING", most)
+    monkeypatch.setattr(near_search, "_ROWS", 8)
+    monkeypatch.setattr(near_search, "_COLUMNS", 16)
+    monkeypatch.setattr(near_search, "_SIEVE", {True: 0.9})
+    pixels, _ = images.arrays(30, 32)
+    with ExitStack() as stack:
+        small = near_search.shrink(reader(pixels), np.arange(30), stack)
+        found = near_search.candidates(small)
+        every = list(near_search._search(small))
+    best: dict[tuple[int, int], tuple[float, int, int, int]] = {}
+    flat = [each for pairs in every for each in zip(*(column.tolist() for column in vars(pairs).values()), strict=True)]
+    for first, second, form, mirrored, left in sorted(flat, key=lambda each: each[-1]):
+        best.setdefault((min(first, second), max(first, second)), (left, first, second, form, mirrored))
+    wanted = list(best.values())[: 2 * len(small.rows)]
+    columns = (found.left, found.first, found.second, found.form, found.mirrored)
+    assert len(flat) > len(wanted) > 20
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == wanted
 
 
 def test_bursts_follow_running_numbers_in_order_and_not_content_alone() -> None:
