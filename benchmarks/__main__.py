@@ -14,7 +14,7 @@ NAMES = {
     "forecast": "M4 hourly, ETTh1 and airline passengers, beside simple methods and published figures",
     "gan": "Fashion-MNIST by gan and, for the same wall time, by gan-tutorial: distance and its kin, 3 seeds",
     "generator-speed": "a step of the course's GAN and VAE beside Keras on three backends and plain PyTorch",
-    "inspect-data": "copies planted in flowers and ants-bees, and what inspect finds; with `time`, 10,000 images",
+    "inspect-data": "copies planted in flowers and ants-bees, what inspect finds; with `time`, 2,000 and 10,000 images",
     "memorised": "copies of training images that are planted among samples, and held-out images beside them",
     "shuffled": "flowers and a copy with shuffled labels: is the honest one called better than its baseline, alone?",
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import layerwise
-from benchmarks.common import cifar10, scratch, spread, value, versions
+from benchmarks.common import calibration_errors, cifar10, scratch, spread, value, versions
 
 COURSE = {"rotation": 20, "width_shift": 0.2, "height_shift": 0.2, "flip": True}
 
@@ -18,5 +18,9 @@ def main(words: list[str]) -> None:
                 data, model="cnn-32", epochs=10, seed=seed, out=place / "run", recipe={"augment": COURSE}
             )
         found.append(value(run.metrics))
-        print(f"seed {seed}: {found[-1]:.4f}, train {run.metrics['seconds']['train']:.0f} s", flush=True)
+        print(
+            f"seed {seed}: {found[-1]:.4f}, {calibration_errors(run.metrics)}, "
+            f"train {run.metrics['seconds']['train']:.0f} s",
+            flush=True,
+        )
     print(f"cifar-10, cnn-32, 10 epochs: {spread(found)}")

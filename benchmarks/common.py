@@ -98,3 +98,13 @@ def cifar10() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def value(metrics: Any, name: str = "accuracy") -> float:
     """A figure of `metrics.json`."""
     return float(metrics["metrics"][name]["value"])
+
+
+def calibration_errors(metrics: Any) -> str:
+    """The calibration error of a run before and after calibration, with the latter's interval and what chance gives."""
+    error = metrics["calibration"]["ece"]
+    after = error["after"]
+    return (
+        f"calibration error {error['before']['value']:.4f}, calibrated {after['value']:.4f} "
+        f"({after['low']:.4f} to {after['high']:.4f}; {metrics['calibration']['chance']:.4f} by chance)"
+    )

@@ -1,6 +1,6 @@
 """Fashion-MNIST with `airbench-small` as it trains by default; processor time of the whole process is counted.
 
-A temperature changes no answer, so the accuracy is the same with and without it.
+Calibration changes no answer, so the accuracy is the same before and after it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 import layerwise
-from benchmarks.common import DATA, cpu_seconds, scratch, value, versions
+from benchmarks.common import DATA, calibration_errors, cpu_seconds, scratch, value, versions
 
 
 def main(words: list[str]) -> None:
@@ -20,11 +20,9 @@ def main(words: list[str]) -> None:
         minutes, processor = (time.monotonic() - began) / 60, (cpu_seconds() - used) / 60
         found = run.metrics["metrics"]["accuracy"]
         interval = f"{found['low']:.4f} to {found['high']:.4f}"
-        error = run.metrics["calibration"]["ece"]
         print(
             f"fashion-mnist, airbench-small, seed {seed}: {value(run.metrics):.4f} ({interval}), "
-            f"calibration error {error['before']['value']:.4f}, with the temperature {error['after']['value']:.4f} "
-            f"({error['after']['low']:.4f} to {error['after']['high']:.4f}), "
+            f"{calibration_errors(run.metrics)}, "
             f"{processor:.1f} CPU-minutes, {minutes:.1f} minutes",
             flush=True,
         )

@@ -1,6 +1,6 @@
 """Keeping what a frozen network gives, beside recomputing it: ours, our own recompute, and five peers, in one run.
 
-`python -m benchmarks frozen [--quick] [--parts time,accuracy,memory] [--epochs N] [--rounds R] TF_PYTHON PEERS_PYTHON`
+`python -m benchmarks frozen [--quick] [--parts time,accuracy,memory] [--epochs N] [--rounds R] [TF_PYTHON [PEERS]]`
 
 The parts:
 
@@ -46,8 +46,9 @@ OURS = """
 import json, sys, time
 import layerwise, timm, torch, torchvision
 words = json.loads(sys.argv[1])
+train = layerwise.train  # which imports what it needs, as the peers have by now
 began = time.perf_counter()
-run = layerwise.train(words["data"], model=words["model"], out=words["out"], recipe=words["recipe"])
+run = train(words["data"], model=words["model"], out=words["out"], recipe=words["recipe"])
 print(json.dumps({"seconds": time.perf_counter() - began}))
 """
 
@@ -273,16 +274,17 @@ def recomputed(data: Path, model: str, plan: Plan, environment: Mapping[str, str
 
 
 def compare(
-    data: Path, model: str, plan: Plan, rounds: int, pythons: Mapping[str, str], environment: Mapping[str, str]
+    data: Path, model: str, plan: Plan, rounds: int, pythons: Mapping[str, str | None], environment: Mapping[str, str]
 ) -> None:
     """Every contender in turn, `rounds` times over, and a table."""
     runs: dict[str, list[Found]] = {}
     scripts = [("tensorflow", "keras_frozen.py")] if model != MEANT else []
     scripts += [("peers", f"{name}_frozen.py") for name in ("torch", "lightning", "fastai")]
+    scripts = [(kind, script) for kind, script in scripts if pythons[kind]]
     for number in range(rounds):
         print(f"{model}, round {number + 1} of {rounds}:", flush=True)
         turns = [ours(data, model, plan, environment), recomputed(data, model, plan, environment)]
-        turns += [peer(pythons[kind], script, data, model, plan, environment) for kind, script in scripts]
+        turns += [peer(str(pythons[kind]), script, data, model, plan, environment) for kind, script in scripts]
         for found in turns:
             if found:
                 runs.setdefault(found.name, []).append(found)
@@ -372,12 +374,12 @@ def main(words: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--cap", type=float, default=CAP / 1024**3, help="GiB, for the part memory")
     parser.add_argument("--group", help="a memory control group with that limit, instead of RLIMIT_DATA")
-    parser.add_argument("tensorflow", help="the Python that has Keras on TensorFlow")
-    parser.add_argument("peers", help="the Python that has timm, Lightning, fastai and layerwise")
+    parser.add_argument("tensorflow", nargs="?", help="the Python that has Keras on TensorFlow; left out without one")
+    parser.add_argument("peers", nargs="?", help="the Python that has timm, Lightning, fastai and layerwise")
     asked = parser.parse_args(words)
     plan = Plan(2, 1, 0) if asked.quick else Plan(HEAD, THAW, asked.epochs)
     pythons = {"tensorflow": asked.tensorflow, "peers": asked.peers}
-    print(versions("timm", "onnxruntime"))
+    print(versions("timm", "openvino", "onnxruntime"))
     with scratch() as place:
         began = time.perf_counter()
         data = photographs(place / "data", 300 if asked.quick else 2000)

@@ -20,6 +20,7 @@ from layerwise.data.images import find_images
 from layerwise.device import pick
 from layerwise.metrics.suspects import find_suspects
 from layerwise.tasks import image_data
+from layerwise.tasks.image_features import PretrainedBody
 from layerwise.tasks.suspects import held_out_images
 
 
@@ -51,7 +52,7 @@ def main(words: list[str]) -> None:
             pl.DataFrame({"image": files, "label": labels}).write_csv(place / f"{seed}.csv")
             found = image_data.read(place / f"{seed}.csv", {**values, "seed": seed}, Silent())
             began = time.perf_counter()
-            held = held_out_images(found, pick("cpu", "float32"), "torch")
+            held = held_out_images(found, PretrainedBody(found, pick("cpu", "float32"), "torch"))
             suspects = find_suspects(held.probabilities, found.targets[held.rows])
             order = np.lexsort((suspects.scores, ~suspects.suspect))
             count = int(wrong[held.rows].sum())

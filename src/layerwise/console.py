@@ -69,7 +69,7 @@ class Silent:
         yield lambda count: None
 
 
-_UNSAID = ("macro_f1", "temperature")  # a line has room for what decides, and the log holds the rest
+_UNSAID = ("macro_f1", "temperature", "smoothing")  # a line has room for what decides, and the log holds the rest
 
 
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:

@@ -142,7 +142,8 @@ def _as_it_began(values: dict[str, Any]) -> dict[str, Any]:
     """A recipe with what was the case before a key of it was known, so that an old run gets its own parts again."""
     if values["task"] not in _OF_IMAGES:
         return values
-    return merge({"split": {"near_copies": False}}, values)
+    before = {"refit": False} if values["task"] == "image-classification" else {}
+    return merge({"split": {"near_copies": False}, **before}, values)
 
 
 def run(session: Session) -> dict[str, Any]:
@@ -226,6 +227,11 @@ def _finish(session: Session, seconds: dict[str, float], ends: float | None) -> 
     seconds["train"] = sum(line["seconds"]["train"] for line in position.history)
     seconds["valid"] = sum(line["seconds"]["valid"] for line in position.history)
     kept = next(line["valid"] for line in reversed(position.history) if line["best"])
+    if job.refit is not None:
+        try:
+            job.refit(position.history)
+        except KeyboardInterrupt:  # all of it is done again, from what is saved already
+            raise _stopped(session) from None
     outcome = job.finish(seconds, kept)
     save_model(folder.model, job.task.tensors(), outcome.card)
     folder.write_predictions(outcome.predictions)

@@ -70,8 +70,8 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
             seen.extend(batch.inputs.clone())
             yield batch
 
-    def watched_answers(network: nn.Module, batches: Iterator[Batch], device: Device, temperature: float) -> Any:
-        return answers(network, watched(batches), device, temperature)
+    def watched_answers(network: nn.Module, batches: Iterator[Batch], device: Device) -> Any:
+        return answers(network, watched(batches), device)
 
     monkeypatch.setattr(ImageClassification, "train_step", watched_step)
     monkeypatch.setattr(image_classification, "answers", watched_answers)

@@ -12,6 +12,7 @@ from torch import nn
 from layerwise.data.decode import Preprocess
 from layerwise.data.tokens import train_tokenizer
 from layerwise.device import pick
+from layerwise.metrics.calibration import Calibrator
 from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.tasks import image_model, sequence_model, text_model
 from layerwise.tasks.cards import new_card
@@ -45,7 +46,7 @@ def text_classifier(name: str, classes: int = 2, network: nn.Module | None = Non
         text_model.TASK, name, pick("cpu", "float32"),
         network={"classes": classes, "channels": len(tokenizer), "size": 64, "options": {}},
         classes="abcdef"[:classes], preprocess={"tokenizer": tokenizer.json, "max_length": 64},
-        train_counts=[1] * classes, temperature=1.3,
+        train_counts=[1] * classes, calibrator=Calibrator(1.3),
     )  # fmt: skip
     return text_model.restore(card, net.state_dict(), network, "cpu")
 

@@ -83,7 +83,7 @@ def _print_certainty(found: Mapping[str, Any]) -> None:
     before, after = found["ece"]["before"], found["ece"]["after"]
     print(
         f"  calibration error {after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f}), "
-        f"{before['value']:.3f} without the temperature"
+        f"{before['value']:.3f} before calibration"
     )
     asked = found.get("asked")
     if asked and asked["threshold"] is None:

@@ -59,6 +59,8 @@ class Update:
         recipe: how.
         learning_rate: the highest of the schedule.
         steps: how many updates the schedule spans.
+        blend: how far evaluated weights lie on the way from the first ones to those that were trained, above 0 to 1
+            (M. Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
 
     Example:
         >>> weight = torch.nn.Parameter(torch.ones(1))
@@ -68,12 +70,22 @@ class Update:
         True
     """
 
-    def __init__(self, groups: Sequence[Group], recipe: OptimizerRecipe, *, learning_rate: float, steps: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        recipe: OptimizerRecipe,
+        *,
+        learning_rate: float,
+        steps: int,
+        blend: float = 1.0,
+    ) -> None:
         self._recipe, self._learning_rate, self._steps, self._done = recipe, learning_rate, max(1, steps), 0
         self._rates = [group.rate for group in groups]
         self._parameters = [parameter for group in groups for parameter in group.parameters]
         self._optimizer = _optimizer(groups, recipe, learning_rate)
         self._average = [parameter.detach().clone() for parameter in self._parameters] if recipe.ema else []
+        self._start = [parameter.detach().clone() for parameter in self._parameters] if blend < 1 else []
+        self._blend = blend
 
     @property
     def learning_rate(self) -> float:
@@ -107,22 +119,27 @@ class Update:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it, the parameters hold their averages, where averages are kept."""
-        self._swap()
+        """Within it, the parameters hold what is evaluated: averages, where they are kept, and blended."""
+        trained = [parameter.data for parameter in self._parameters]
+        found = self._average or trained
+        if self._start:
+            found = [torch.lerp(*pair, self._blend) for pair in zip(self._start, found, strict=True)]
+        self._place(found)
         try:
             yield
         finally:
-            self._swap()
+            self._place(trained)
 
-    def _swap(self) -> None:
-        for place, parameter in enumerate(self._parameters if self._average else []):
-            parameter.data, self._average[place] = self._average[place], parameter.data
+    def _place(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=True):
+            parameter.data = value
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments, averages, the rate and the number of steps done; the parameters themselves are the network's."""
+        """Moments, averages, first weights, rate and number of steps done; the parameters are the network's."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "average": self._average,
+            "start": self._start,
             "learning_rate": self._learning_rate,
             "done": self._done,
         }
@@ -131,6 +148,8 @@ class Update:
         """Take back what `state_dict` gave."""
         self._optimizer.load_state_dict(dict(state["optimizer"]))
         for own, saved in zip(self._average, state["average"], strict=True):
+            own.copy_(saved)
+        for own, saved in zip(self._start, state.get("start", ()), strict=True):  # older ones have none
             own.copy_(saved)
         self._learning_rate = float(state["learning_rate"])  # it may have been found, and not be the recipe's
         self._done = int(state["done"])

@@ -49,9 +49,9 @@ def best_within(facts: Sequence[StageFacts], amounts: Amounts, seconds: float) -
     Returns:
         the shortest plan there is, and the best that ends in time, or none.
     """
-    plans = [decide(some, replace(amounts, **_views(amounts, views))) for some, views in _choices(facts, amounts)]
+    plans = [decide(some, _with_views(amounts, views)) for some, views in _choices(facts, amounts)]
     shortest = min(plans, key=lambda plan: plan.seconds)
-    fitting = [plan for plan in plans if plan.seconds <= seconds]
+    fitting = [plan for plan in plans if plan.seconds + plan.refit <= seconds]
     return shortest, max(fitting, key=lambda plan: (_score(plan), -plan.seconds), default=None)
 
 
@@ -66,10 +66,10 @@ def _choices(facts: Sequence[StageFacts], amounts: Amounts) -> Iterator[tuple[li
                 yield own + [replace(stage, epochs=epochs) for stage in thawed[:count]], views
 
 
-def _views(amounts: Amounts, views: int) -> dict[str, int]:
-    """What of the amounts changes with the number of views; what is missing shrinks in proportion."""
-    left = amounts.train * views + amounts.valid
-    return {"views": views, "missing": round(amounts.missing * left / max(1, amounts.pictures))}
+def _with_views(amounts: Amounts, views: int) -> Amounts:
+    """The amounts with so many views; what is missing shrinks in proportion."""
+    found = replace(amounts, views=views)
+    return replace(found, missing=round(amounts.missing * found.pictures / max(1, amounts.pictures)))
 
 
 def _score(plan: Plan) -> float:

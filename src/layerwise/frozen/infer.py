@@ -1,8 +1,7 @@
 """Running a frozen prefix as inference: its output for an image never changes, so it need not run where training runs.
 
-Two engines: PyTorch with BatchNorm folded, and ONNX Runtime (`onnx_engine.py`), which is often faster on a
-CPU but takes seconds to export. `choose` measures, and `checked_batch` holds what an engine gives against the prefix
-itself.
+PyTorch with BatchNorm folded, or on a CPU OpenVINO or ONNX Runtime (`runtimes.py`), which are often faster but take
+seconds to export. `choose` measures, and `checked_batch` holds what an engine gives against the prefix itself.
 """
 
 from __future__ import annotations
@@ -11,35 +10,43 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from layerwise.device import give_back_memory
 from layerwise.errors import LayerwiseError, UsageError
+from layerwise.frozen.exports import FIX, exported, is_kept
 from layerwise.frozen.folding import folded
-from layerwise.frozen.onnx_engine import FIX, is_kept, missing, onnx_run
+from layerwise.frozen.runtimes import RUNTIMES, Run, Runtime, lacking, require, runtime_run
 
-__all__ = ["Chosen", "Engine", "Run", "agreement", "checked_batch", "choose", "folded", "onnx_run", "torch_run"]
+__all__ = [
+    "NAMES",
+    "Chosen",
+    "Engine",
+    "Run",
+    "agreement",
+    "available",
+    "checked_batch",
+    "choose",
+    "folded",
+    "torch_run",
+]
 
-Engine = Literal["torch", "onnxruntime"]
+Engine = Literal["torch", "openvino", "onnxruntime"]
+# What people call them, in the order in which what is kept of them is looked for.
+NAMES: Mapping[Engine, str] = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 
 TOLERANCE = 1e-4  # of a boundary's scale; float32 rounding is near 1e-6
 _CHECKED = 8  # images of a batch that are run again to compare; rows do not depend on one another
 _REPEATS, _REPEAT_SECONDS = 3, 1.0  # of a measurement: no more runs once these seconds are over
-# Seconds before ONNX Runtime has run anything: the export, or loading a kept one. On two cores at 2.8 GHz.
-_EXPORT_SECONDS, _LOAD_SECONDS = 5.0, 0.5
+# Seconds before a runtime has run anything: the export, or loading a kept one. On two cores at 2.8 GHz.
+_EXPORT_SECONDS, _LOAD_SECONDS = 5.0, 1.0
 _WELL_ABOVE = 3.0  # what is spent on trying must be this small a part of what PyTorch would take
-
-
-class Run(Protocol):
-    """A prefix, ready to run. What it gives can be trained on."""
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, C, H, W) float32 normalised -> float32 activations on the images' device, one a boundary."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class Chosen:
     seconds_per_image: float
     setup_seconds: float
     note: str | None = None
+
+
+def available(engine: Engine) -> bool:
+    """Whether what an engine needs is installed."""
+    return engine == "torch" or not lacking(engine)
 
 
 def torch_run(prefix: nn.Module, device: torch.device) -> Run:
@@ -147,7 +159,7 @@ def choose(
     prefix: nn.Module,
     example: Tensor,
     *,
-    engine: Literal["auto", "torch", "onnxruntime"],
+    engine: Engine | Literal["auto"],
     images: int,
     key: str,
     cache: Path,
@@ -155,8 +167,8 @@ def choose(
 ) -> Chosen:
     """The engine that a prefix shall run in, measured on a first batch.
 
-    With "auto", a GPU runs PyTorch; on a CPU, ONNX Runtime is tried where PyTorch would take well longer than the
-    export, and kept where it is faster and agrees to 1e-4 of the scale.
+    With "auto", a GPU runs PyTorch; on a CPU, the runtimes are tried in turn where PyTorch would take well longer than
+    the export, and the first one stays that is faster and agrees to 1e-4 of the scale.
 
     Args:
         prefix: (B, C, H, W) -> a tuple of tensors (B, ...); it is not changed.
@@ -168,8 +180,8 @@ def choose(
         device: where training runs.
 
     Raises:
-        UsageError: "onnxruntime" was asked for and is not installed, cannot run this prefix, or gives something else.
-        StoreError: "onnxruntime" was asked for and the cache cannot be written.
+        UsageError: a runtime was asked for and is not installed, cannot run this prefix, or gives something else.
+        StoreError: a runtime was asked for and the cache cannot be written.
 
     Example:
         >>> net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(2, 3, 8, 8)
@@ -180,19 +192,18 @@ def choose(
     """
     started = time.perf_counter()
     note = None
-    if engine == "onnxruntime":
-        exported = onnx_run(prefix, example, key=key, cache=cache)
-        checked_batch(exported, prefix, example)
-        best = _measured(exported, "onnxruntime", example)
+    if engine == "openvino" or engine == "onnxruntime":
+        best = _asked(engine, prefix, example, key, cache)
     else:
         ours = torch_run(prefix, device)
         ours(example)
         best = _measured(ours, "torch", example)
+        give_back_memory()  # PyTorch's, before a runtime takes its own
         if engine == "auto" and device.type == "cpu" and _pays(best, example, images, key, cache):
-            tried = _try_onnx(prefix, example, key, cache)
+            tried = _faster(best, prefix, example, key, cache)
             if isinstance(tried, str):
                 note = f"{tried} The frozen part runs in PyTorch."
-            elif tried.seconds_per_image < best.seconds_per_image:
+            else:
                 best = tried
     return Chosen(best.run, best.engine, best.seconds_per_image, time.perf_counter() - started, note)
 
@@ -204,26 +215,46 @@ class _Measured:
     seconds_per_image: float
 
 
+def _asked(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured:
+    """The runtime that was asked for, or the error that says why not."""
+    require(runtime)
+    run = runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
+    checked_batch(run, prefix, example)
+    return _measured(run, runtime, example)
+
+
 def _pays(ours: _Measured, example: Tensor, images: int, key: str, cache: Path) -> bool:
-    """Whether trying ONNX Runtime costs little beside what PyTorch would take for all images."""
+    """Whether trying a runtime costs little beside what PyTorch would take for all images."""
     setup = _LOAD_SECONDS if is_kept(example, key=key, cache=cache) else _EXPORT_SECONDS
     trying = setup + 2 * len(example) * ours.seconds_per_image
     return images * ours.seconds_per_image > _WELL_ABOVE * trying
 
 
-def _try_onnx(prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
-    """ONNX Runtime's rate, or why it cannot be used."""
-    if absent := missing():
-        return f"ONNX Runtime, often faster, is not complete here (pip install {' '.join(absent)})."
+def _faster(ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
+    """The first runtime that is faster than PyTorch, which stays where none is; a reason where none can be used."""
+    reasons = []
+    for runtime in RUNTIMES:
+        tried = _tried(runtime, prefix, example, key, cache)
+        if isinstance(tried, str):
+            reasons.append(tried)
+        elif tried.seconds_per_image < ours.seconds_per_image:
+            return tried
+    return " ".join(dict.fromkeys(reasons)) if len(reasons) == len(RUNTIMES) else ours
+
+
+def _tried(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
+    """A runtime's rate, or why it cannot be used."""
+    if absent := lacking(runtime):
+        return f"{NAMES[runtime]}, often faster, is not complete here (pip install {' '.join(absent)})."
     try:
-        run = onnx_run(prefix, example, key=key, cache=cache)
+        run = runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
         if (apart := _error(run(example), prefix, example)) > TOLERANCE:
             return f"{_disagrees(apart)}, with at most {TOLERANCE:g} allowed."
-        return _measured(run, "onnxruntime", example)
+        return _measured(run, runtime, example)
     except LayerwiseError as error:
         return error.came
-    except Exception as error:  # ONNX Runtime's own, while it runs; they derive from Exception only
-        return f"ONNX Runtime stopped: {str(error).strip() or type(error).__name__}."
+    except Exception as error:  # a runtime's own, while it runs; they derive from Exception only
+        return f"{NAMES[runtime]} stopped: {str(error).strip() or type(error).__name__}."
 
 
 def _error(outputs: Sequence[Tensor], prefix: nn.Module, images: Tensor) -> float:

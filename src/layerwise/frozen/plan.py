@@ -59,6 +59,7 @@ class Amounts:
         disk: bytes that may be kept.
         setup: seconds that measuring and exporting took.
         finish: seconds that the reported part and the files of the end will take.
+        refit: whether the stages are trained once more in the end, on the validation part as well.
     """
 
     train: int
@@ -69,11 +70,12 @@ class Amounts:
     disk: float
     setup: float
     finish: float
+    refit: bool = False
 
     @property
     def pictures(self) -> int:
-        """All that would be kept at a cut: every view of a training image, the picture itself of the others."""
-        return self.train * self.views + self.valid
+        """All that would be kept at a cut: every view of what is trained on, the picture itself of the others."""
+        return self.train * self.views + self.valid * (self.views if self.refit else 1)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,12 @@ class Plan:
         return self.fill + sum(stage.seconds for stage in self.stages) + self.amounts.finish
 
     @property
+    def refit(self) -> float:
+        """Seconds beside them, at most, of training once more on the validation part as well; 0 where that is not."""
+        again = sum(stage.seconds for stage in self.stages) * (1 + self.amounts.valid / max(1, self.amounts.train))
+        return again if self.amounts.refit else 0.0
+
+    @property
     def seconds_without(self) -> float:
         """The same, with nothing kept."""
         return sum(stage.seconds_without for stage in self.stages) + self.amounts.finish
@@ -123,6 +131,7 @@ class Plan:
         """For `metrics.json`: what was promised."""
         return {
             "seconds": self.seconds,
+            "refit_seconds": self.refit,
             "seconds_without_keeping": self.seconds_without,
             "fill_seconds": self.fill,
             "bytes": self.bytes,
@@ -242,6 +251,7 @@ def lines(plan: Plan, *, engine: str, views: str, place: str) -> list[str]:
         *(line.rstrip() for line in table),
         f"  In all about {duration(plan.seconds)}"
         + (f", {fill}; {duration(plan.seconds_without)} without keeping." if kept else "."),
+        *([f"  At most {duration(plan.refit)} more to train again with the validation images."] if plan.refit else []),
         *([f"  {place}"] if kept else []),
         *plan.notes,
     ]

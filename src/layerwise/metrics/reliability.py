@@ -10,26 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.intervals import Interval, interval, percentiles, wilson
 from layerwise.metrics.scores import Array, predicted_classes
 
 BINS = 15  # as in C. Guo et al., arXiv 1706.04599
 RATES = (0.01, 0.02, 0.05, 0.1)  # of errors that a user may want to stay below
 _RESAMPLES, _CHUNK = 500, 4_000_000
+_CHANCES = 100  # draws: their mean is known to a few hundredths of itself
 _DOUBT, _STEPS = 0.1, 50
-
-
-def heated(probabilities: Array, temperature: float) -> NDArray[np.float64]:
-    """Probabilities as if their logits had been divided by a temperature: p^(1/T), normalised; (n, classes).
-
-    Example:
-        >>> heated(np.array([[0.8, 0.2]]), 1.0).round(3).tolist()
-        [[0.8, 0.2]]
-    """
-    logs = np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return found
 
 
 def calibration_error(probabilities: Array, targets: Array, *, bins: int = BINS) -> float:
@@ -50,6 +39,29 @@ def calibration_error(probabilities: Array, targets: Array, *, bins: int = BINS)
     confidence, right, place = _binned(probabilities, targets, bins)
     apart = np.bincount(place, right - confidence, minlength=bins)
     return float(np.abs(apart).sum() / len(right))
+
+
+def chance_error(probabilities: Array, *, bins: int = BINS, seed: int = 0) -> float:
+    """What `calibration_error` would be, in the mean, if answers were right exactly as often as they are sure.
+
+    Chance alone keeps it above 0: by 0.005 with 10,000 examples that are mostly sure, by 0.05 and more with 100.
+
+    Args:
+        probabilities: (n, classes), n >= 1.
+        bins: how many.
+        seed: of the draws.
+
+    Example:
+        >>> chance_error(np.array([[0.5, 0.5]] * 100)) < chance_error(np.array([[0.5, 0.5]] * 4))
+        True
+    """
+    confidence, _, place = _binned(probabilities, np.zeros(len(probabilities)), bins)
+    random = np.random.default_rng([seed, 8])
+    drawn = [
+        np.abs(np.bincount(place, (random.random(len(place)) < confidence) - confidence, minlength=bins)).sum()
+        for _ in range(_CHANCES)
+    ]
+    return float(np.mean(drawn) / len(place))
 
 
 def calibration_interval(probabilities: Array, targets: Array, *, bins: int = BINS, seed: int = 0) -> Interval:
@@ -152,38 +164,42 @@ def answered(probabilities: Array, targets: Array, threshold: float) -> dict[str
 def calibration(
     probabilities: Array,
     targets: Array,
-    temperature: float,
+    calibrator: Calibrator,
     valid: tuple[Array, Array] | None,
     rates: Sequence[float] = RATES,
 ) -> dict[str, Any]:
     """What `metrics.json` says of calibration.
 
     Args:
-        probabilities: (n, classes) of the reported part, at the temperature.
+        probabilities: (n, classes) of the reported part, as the network gives them.
         targets: (n,) integers.
-        temperature: that was fitted on the validation part.
-        valid: probabilities at the temperature and targets of the validation part, which thresholds are chosen on; none
-            where no examples validated.
+        calibrator: that was fitted on the validation part.
+        valid: probabilities, as the network gives them, and targets of the validation part, which thresholds are chosen
+            on; none where no examples validated.
         rates: of errors to stay below.
 
     Returns:
-        {"temperature", "ece": {"before", "after": {value, low, high}}, "curve": [{from, to, n, confidence, right, low,
-        high}], "abstain": [{"wanted", "threshold" (or none), "coverage", "error"}]}.
+        {"temperature", "smoothing", "ece": {"before", "after": {value, low, high}}, "chance": what "after" would be if
+        all were well, "curve": [{from, to, n, confidence, right, low, high}], "abstain": [{"wanted", "threshold" (or
+        none), "coverage", "error"}]}; all but "before" of the calibrator's answers.
     """
-    before = heated(probabilities, 1 / temperature)
+    after = calibrator(probabilities)
+    known = None if valid is None else (calibrator(valid[0]), valid[1])
     chosen: list[dict[str, Any]] = []
-    for rate in rates if valid is not None else ():
-        assert valid is not None, "or there are no rates"
-        threshold = abstain_threshold(*valid, rate)
-        found = {} if threshold is None else answered(probabilities, targets, threshold)
+    for rate in rates if known is not None else ():
+        assert known is not None, "or there are no rates"
+        threshold = abstain_threshold(*known, rate)
+        found = {} if threshold is None else answered(after, targets, threshold)
         chosen.append({"wanted": rate, "threshold": threshold, "coverage": None, "error": None, **found})
     return {
-        "temperature": temperature,
+        "temperature": calibrator.temperature,
+        "smoothing": calibrator.smoothing,
         "ece": {
-            "before": calibration_interval(before, targets),
-            "after": calibration_interval(probabilities, targets),
+            "before": calibration_interval(probabilities, targets),
+            "after": calibration_interval(after, targets),
         },
-        "curve": reliability_curve(probabilities, targets),
+        "chance": chance_error(after),
+        "curve": reliability_curve(after, targets),
         "abstain": chosen,
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 from layerwise.errors import DataError, TrainingError
 from layerwise.metrics.baselines import ACCURACY, MACRO_F1, majority, verdict
 from layerwise.metrics.binary import two_classes
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.intervals import Interval, bootstrap
 from layerwise.metrics.macro import uneven
 from layerwise.metrics.reliability import calibration
@@ -106,7 +107,7 @@ def _scores(probabilities: Array, targets: Array, measure: str, groups: Array | 
 def further(
     probabilities: Array,
     targets: Array,
-    temperature: float,
+    calibrator: Calibrator,
     valid: tuple[Array, Array] | None,
     classes: Sequence[str],
     train_counts: Sequence[int],
@@ -114,11 +115,10 @@ def further(
     """What `metrics.json` says of a classifier besides its scores: calibration, and two classes' curves and thresholds.
 
     Args:
-        probabilities: `(n, classes)` of the reported part, at the temperature.
+        probabilities: `(n, classes)` of the reported part, as the network gives them.
         targets: `(n,)` integers.
-        temperature: by which logits were divided.
-        valid: probabilities and targets of the validation part, on which thresholds are chosen; none where nothing
-            validated.
+        calibrator: what makes them as sure as they are right.
+        valid: the same of the validation part, on which thresholds are chosen; none where nothing validated.
         classes: names.
         train_counts: training examples of each class; of two, the rarer is the positive one.
 
@@ -128,14 +128,14 @@ def further(
 
     Example:
         >>> sure, targets = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])
-        >>> further(sure, targets, 1.0, None, ["no", "yes"], [9, 1])["binary"]["positive"]
+        >>> further(sure, targets, Calibrator(), None, ["no", "yes"], [9, 1])["binary"]["positive"]
         'yes'
     """
-    found: dict[str, Any] = {"calibration": calibration(probabilities, targets, temperature, valid)}
+    found: dict[str, Any] = {"calibration": calibration(probabilities, targets, calibrator, valid)}
     if len(classes) == 2:
         positive = int(train_counts[1] <= train_counts[0])
-        known = None if valid is None else (valid[0][:, positive].astype(np.float64), valid[1] == positive)
-        curves = two_classes(probabilities[:, positive].astype(np.float64), targets == positive, known)
+        known = None if valid is None else (calibrator(valid[0])[:, positive], valid[1] == positive)
+        curves = two_classes(calibrator(probabilities)[:, positive], targets == positive, known)
         found |= {} if curves is None else {"binary": {"positive": classes[positive], **curves}}
     return found
 

@@ -129,6 +129,7 @@ def _result(metrics: Metrics | None, level: float) -> dict[str, Any]:
         "balanced": balanced(metrics) if metrics else "",
         "plan": metrics.plan if metrics else None,
         "off": _off(metrics),
+        "refit": metrics.refit if metrics else None,
     }
 
 

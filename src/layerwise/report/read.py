@@ -68,6 +68,14 @@ class Plan(pydantic.BaseModel):
     took: float | None = None
 
 
+class Refit(pydantic.BaseModel):
+    """Training once more on n examples of training and validation; kept unless it went wrong."""
+
+    examples: int
+    epochs: dict[str, int]  # by stage
+    kept: bool
+
+
 class Memorised(pydantic.BaseModel):
     """How many of n samples lie nearer to a training image than new images do."""
 
@@ -131,7 +139,9 @@ class Calibration(pydantic.BaseModel):
     """Whether answers are as sure as they are right."""
 
     temperature: float
+    smoothing: float = 0.0
     ece: dict[str, Figure]
+    chance: float | None = None  # what `ece` would be of answers as sure as right; not in older runs
     curve: list[Bin] = []
     abstain: list[Abstained] = []
     asked: Abstained | None = None
@@ -201,6 +211,7 @@ class Metrics(pydantic.BaseModel):
     interval_over: str = ""  # what intervals resample, where that is not the examples
     seconds: dict[str, float] = {}
     plan: Plan | None = None
+    refit: Refit | None = None
     generation: Generation | None = None
     calibration: Calibration | None = None
     binary: TwoClasses | None = None

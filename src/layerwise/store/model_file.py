@@ -67,6 +67,7 @@ class ModelCard(Section):
         train_counts: training examples of each class, from which the baseline of `evaluate` is made.
         precision: of the matrix products that the figures of the run were made with.
         temperature: by which logits are divided; above 0.
+        smoothing: of the labels in training, taken back before that; 0 to below 1, and 0 in older files.
         threshold: confidence below which a classifier is not sure, 0 to 1; 0 is always sure.
         created: when, as text.
         tensors_sha256: of names, types, shapes and values; `save_model` fills it in.
@@ -82,6 +83,7 @@ class ModelCard(Section):
     train_counts: tuple[int, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     temperature: float = pydantic.Field(default=1.0, gt=0, allow_inf_nan=False)
+    smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
     threshold: float = pydantic.Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     created: str
     tensors_sha256: str = ""

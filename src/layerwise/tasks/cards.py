@@ -8,6 +8,7 @@ from typing import Any
 
 import layerwise
 from layerwise.device import Device
+from layerwise.metrics.calibration import Calibrator
 from layerwise.store.model_file import ModelCard
 
 
@@ -20,7 +21,7 @@ def new_card(
     preprocess: Mapping[str, Any],
     classes: Sequence[str] = (),
     train_counts: Sequence[int] = (),
-    temperature: float = 1.0,
+    calibrator: Calibrator = Calibrator(),  # noqa: B008 - frozen
 ) -> ModelCard:
     """All but the hash of the tensors, which `save_model` fills in.
 
@@ -31,7 +32,7 @@ def new_card(
         preprocess: from an input to what the network takes.
         classes: names, in the order of the logits.
         train_counts: training examples of each class.
-        temperature: by which logits are divided.
+        calibrator: what makes answers as sure as they are right.
     """
     return ModelCard(
         layerwise=layerwise.__version__,
@@ -42,7 +43,13 @@ def new_card(
         preprocess=dict(preprocess),
         train_counts=tuple(train_counts),
         precision="bfloat16" if device.autocast else "float32",
-        temperature=temperature,
+        temperature=calibrator.temperature,
+        smoothing=calibrator.smoothing,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tensors_sha256="",
     )
+
+
+def calibrator_of(card: ModelCard) -> Calibrator:
+    """What makes a model's answers as sure as they are right."""
+    return Calibrator(card.temperature, card.smoothing)

@@ -42,10 +42,11 @@ class Classification:
         *,
         label_smoothing: float = 0.0,
         class_weights: torch.Tensor | None = None,
+        smoothing_undone: bool = True,
     ) -> None:
         self._networks = {name: network.to(device.place) for name, network in networks.items()}
         self._optimizer, self._metric, self._device = optimizer, metric, device
-        self._smoothing = label_smoothing
+        self._smoothing, self._undone = label_smoothing, label_smoothing if smoothing_undone else 0.0
         self.class_weights = None if class_weights is None else class_weights.to(device.place)
         self.name = next(iter(self._networks))
         self._update: Update | None = None
@@ -93,10 +94,10 @@ class Classification:
         with self._averaged():
             probabilities, targets = self.predict(batches)
         self._validated = len(targets)
-        return validation(probabilities, targets)
+        return validation(probabilities, targets, self._undone)
 
-    def predict(self, batches: Iterator[SequenceBatch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, classes) and targets (n,) of all batches, by ascending id."""
+    def predict(self, batches: Iterator[SequenceBatch]) -> tuple[np.ndarray, np.ndarray]:
+        """Uncalibrated probabilities (n, classes) and targets (n,) of all batches, by ascending id."""
         self.network.eval()
         ids, probabilities, targets = [], [], []
         with torch.inference_mode():
@@ -104,7 +105,7 @@ class Classification:
                 with self._device.precision():
                     logits = self.network(batch.inputs, batch.lengths).float()  # (B, classes)
                 ids.append(batch.ids)
-                probabilities.append((logits.double() / temperature).softmax(1).cpu().numpy())
+                probabilities.append(logits.double().softmax(1).cpu().numpy())
                 targets.append(batch.targets.cpu().numpy())
         order = np.argsort(np.concatenate(ids), kind="stable")
         return np.concatenate(probabilities)[order], np.concatenate(targets)[order]

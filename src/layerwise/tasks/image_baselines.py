@@ -19,7 +19,7 @@ from layerwise.metrics.baselines import ACCURACY, majority
 from layerwise.metrics.scores import accuracy, log_loss, macro_f1
 from layerwise.metrics.summary import MAJORITY, measure_of
 from layerwise.tasks.image_data import ImageData, ids_of
-from layerwise.tasks.image_features import frozen_features
+from layerwise.tasks.image_features import PretrainedBody
 from layerwise.tasks.image_frozen import Frozen
 
 LINEAR, MEANS = "linear model on pixels", "nearest class mean of frozen features"
@@ -37,7 +37,7 @@ Probabilities = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 
-def rivals(found: ImageData, frozen: Frozen | None) -> dict[str, Probabilities]:
+def rivals(found: ImageData, frozen: Frozen | None, body: PretrainedBody | None) -> dict[str, Probabilities]:
     """The baselines' answers to the reported part, (n, classes) by name.
 
     The first is the stronger in validation of the most frequent class and the linear model; the reported part has no
@@ -46,6 +46,7 @@ def rivals(found: ImageData, frozen: Frozen | None) -> dict[str, Probabilities]:
     Args:
         found: the data of the run.
         frozen: of a pretrained network, whose weights are kept as they are; none for one from scratch.
+        body: that network as the run began with it.
     """
     train, valid, test = (ids_of(found.examples, part) for part in ("train", "valid", "test"))
     targets, classes = found.targets, len(found.classes)
@@ -58,7 +59,9 @@ def rivals(found: ImageData, frozen: Frozen | None) -> dict[str, Probabilities]:
     linear_first = score(checked, known) > score(majority(targets[train], known, classes), known)
     same = {MAJORITY: majority(targets[train], targets[test], classes)}
     listed = {LINEAR: answered, **same} if linear_first else {**same, LINEAR: answered}
-    means = None if frozen is None or found.recipe.budget is not None else class_means(found, frozen)
+    means = None
+    if frozen and body and found.recipe.budget is None:
+        means = class_means(found, frozen, body)
     return listed if means is None else {**listed, MEANS: means}
 
 
@@ -111,7 +114,7 @@ def linear_on_pixels(
     return best[1]
 
 
-def class_means(found: ImageData, frozen: Frozen) -> Probabilities | None:
+def class_means(found: ImageData, frozen: Frozen, body: PretrainedBody) -> Probabilities | None:
     """Answers of the nearest class mean to the reported part, (n, classes); none where features are not at hand.
 
     The softmax of minus the squared distances to the means of the training images, divided by the temperature with the
@@ -120,6 +123,7 @@ def class_means(found: ImageData, frozen: Frozen) -> Probabilities | None:
     Args:
         found: the data of the run.
         frozen: says what is kept; the network is left as it is.
+        body: the network as the run began with it.
     """
     parts = [ids_of(found.examples, part) for part in ("train", "valid", "test")]
     train, valid, test = parts
@@ -128,7 +132,7 @@ def class_means(found: ImageData, frozen: Frozen) -> Probabilities | None:
     kept = any(stage.keep and frozen.cuts[stage.name] == cut for stage in frozen.recipe.stages)
     if cut is None or not kept or len(test) > _FEW:
         return None
-    rows, values = frozen_features(found, frozen.frontier.device, frozen.engine, np.concatenate(parts))
+    rows, values = body.features(np.concatenate(parts))
     assert len(rows) == sum(map(len, parts)), "no time was set"
     learnt, checked, asked = np.split(values.double().numpy(), [len(train), len(train) + len(valid)])
     means = _means(learnt, found.targets[train], len(found.classes))  # (classes, D)

@@ -86,7 +86,7 @@ class ImageClassification:
                 self.network, self.recipe.optimizer.norm_bias_rate, self._thawed, self.recipe.thaw.depth_rate
             )
             optimizer = optimizer or self.recipe.optimizer
-            self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps)
+            self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps, blend=stage.blend)
         self._train_mode()
 
     def _train_mode(self) -> None:
@@ -121,14 +121,14 @@ class ImageClassification:
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
         """What `scoring.validation` says of all batches; the network goes on in training mode."""
         with self._averaged():
-            probabilities, targets = answers(self._tail, batches, self._device, 1.0)
+            probabilities, targets = answers(self._tail, batches, self._device)
         self._train_mode()
         self._validated = len(targets)
-        return validation(probabilities, targets)
+        return validation(probabilities, targets, self.recipe.label_smoothing)
 
-    def predict(self, batches: Iterator[Batch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, classes) and targets (n,) of all batches of images."""
-        return answers(self.network, batches, self._device, temperature)
+    def predict(self, batches: Iterator[Batch]) -> tuple[np.ndarray, np.ndarray]:
+        """Uncalibrated probabilities (n, classes) and targets (n,) of all batches of images."""
+        return answers(self.network, batches, self._device)
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower calibrated loss."""
@@ -197,9 +197,7 @@ def thawed(layers: list[nn.Module], share: float) -> tuple[list[nn.Module], list
     return layers[:first], layers[first:]
 
 
-def answers(
-    network: nn.Module, batches: Iterator[Batch], device: Device, temperature: float
-) -> tuple[np.ndarray, np.ndarray]:
+def answers(network: nn.Module, batches: Iterator[Batch], device: Device) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, classes) and targets (n,) of all batches; the network is in eval mode afterwards."""
     network.eval()
     probabilities, targets = [], []
@@ -207,7 +205,7 @@ def answers(
         for batch in batches:
             with device.precision():
                 logits = network(batch.inputs).float()  # (B, classes)
-            probabilities.append((logits.double() / temperature).softmax(1).cpu().numpy())
+            probabilities.append(logits.double().softmax(1).cpu().numpy())
             targets.append(batch.targets.cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(targets)
 

@@ -49,6 +49,7 @@ class ImageData:
         targets: (N,) int64 class numbers, -1 where there is none.
         held_out: what the reported part is called: "test", or "val".
         notes: what a person should know of the data.
+        valid_given: whether the validation part is the user's own, and not split off here.
     """
 
     recipe: ImageRecipe
@@ -60,6 +61,7 @@ class ImageData:
     targets: np.ndarray
     held_out: str
     notes: tuple[str, ...]
+    valid_given: bool = False
 
     def batches(self, device: Device) -> ImageBatches:
         """Batches of its parts."""
@@ -132,6 +134,7 @@ def read(data: Any, values: Mapping[str, Any], show: Show) -> ImageData:
         targets=targets_of(examples, source.classes),
         held_out=source.held_out,
         notes=tuple(dict.fromkeys((*source.notes, *notes, *_notes(examples, source.classes, store, recipe)))),
+        valid_given=bool((source.table["split"] == "valid").any()),
     )
 
 

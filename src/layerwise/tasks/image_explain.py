@@ -32,7 +32,7 @@ _ABOUT = (
     "Each cell of the grid says how much its part of the image speaks for the class, from 0 to 1 for the most; what "
     "speaks against it is 0. The image is the part that the network saw."
 )
-_BATCH = 8
+_BATCH = 4  # the graph of each image in it is held, about 100 MB of a ResNet-50
 _PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
 
 

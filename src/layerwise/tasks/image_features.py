@@ -5,8 +5,10 @@ N images of some rows, D numbers each.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
+from typing import final
 
 import numpy as np
 import torch
@@ -33,33 +35,46 @@ Rows = NDArray[np.int64]
 Compute = Callable[[Rows, Rows], tuple[torch.Tensor, ...]]
 
 
-def frozen_features(
-    found: ImageData, device: Device, engine: infer.Engine, rows: Rows, seconds: float | None = None
-) -> tuple[Rows, torch.Tensor]:
-    """What the pretrained body of a run gives for the images themselves, before any training: no label is in it.
-
-    What training has kept is read; the rest is computed and kept too, unless the recipe says otherwise.
+@final
+class PretrainedBody:
+    """The pretrained network of a run as the run began with it; the run's own has learnt the labels by now.
 
     Args:
         found: the data of a run of a pretrained network.
         device: where it computes.
         engine: that ran the frozen part; with another one, digits would hang on what was kept.
-        rows: of the images, (N,).
-        seconds: that computing may take, by what the first batch took; none for as long as it takes.
-
-    Returns:
-        Those of the rows for which there was time, and (n, D) float32.
-
-    Raises:
-        UsageError: the network cannot be cut before its head.
     """
-    front = _front(found, device)
-    cut = front.cut(0.0)
-    if cut is None:
-        raise UsageError(f'"{found.recipe.model}" cannot be cut before its head. {front.net.note or ""}'.strip())
-    with torch.no_grad():
-        some, values = _read(front, cut, engine, rows, seconds)
-        return some, pooled(front, values)
+
+    def __init__(self, found: ImageData, device: Device, engine: infer.Engine) -> None:
+        self._found, self._device, self._engine = found, device, engine
+
+    @functools.cached_property
+    def _front(self) -> Frontier:
+        return _front(self._found, self._device)  # when it is needed: it takes a second
+
+    def features(self, rows: Rows, seconds: float | None = None) -> tuple[Rows, torch.Tensor]:
+        """What it gives for the images themselves, before any training: no label is in it.
+
+        What training has kept is read; the rest is computed and kept too, unless the recipe says otherwise.
+
+        Args:
+            rows: of the images, (N,).
+            seconds: that computing may take, by what the first batch took; none for as long as it takes.
+
+        Returns:
+            Those of the rows for which there was time, and (n, D) float32.
+
+        Raises:
+            UsageError: the network cannot be cut before its head.
+        """
+        front = self._front
+        cut = front.cut(0.0)
+        if cut is None:
+            model = self._found.recipe.model
+            raise UsageError(f'"{model}" cannot be cut before its head. {front.net.note or ""}'.strip())
+        with torch.no_grad():
+            some, values = _read(front, cut, self._engine, rows, seconds)
+            return some, pooled(front, values)
 
 
 def pixel_features(found: ImageData, rows: Rows) -> torch.Tensor:
@@ -73,7 +88,6 @@ def pixel_features(found: ImageData, rows: Rows) -> torch.Tensor:
 
 
 def _front(found: ImageData, device: Device) -> Frontier:
-    """The pretrained network as the run began with it; the run's own has learnt the labels by now."""
     look = found.preprocess
     network = build_model(
         found.recipe.model,
@@ -102,7 +116,8 @@ def _read(
         values = Kept(shelf, hashes, views, compute).read(some, _plain(some))
     else:
         values = Recomputed(compute).read(some, _plain(some))
-    shelf.close()
+    front.close_shelves()
+    front.forget_runs()
     return some, values
 
 

@@ -6,6 +6,7 @@ plan decides what is kept, and the decisions go into the recipe, so that a resum
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -15,13 +16,14 @@ from typing import Any, Literal, final
 
 import numpy as np
 import PIL
+import polars as pl
 import torch
 from torch import nn
 
 from layerwise.console import Show
 from layerwise.data.cache import CACHE_BYTES, default_cache, folder_bytes
 from layerwise.data.loader import Normalise
-from layerwise.device import Device
+from layerwise.device import Device, give_back_memory
 from layerwise.engine.loop import Batches
 from layerwise.frozen import infer, plan
 from layerwise.frozen.batches import FrozenBatches, Kept, Recomputed, Rows, Run, Through, keep, missing
@@ -35,7 +37,7 @@ from layerwise.tasks.image_data import ImageData, ids_of
 from layerwise.tasks.image_stage import begin
 from layerwise.tasks.recipe import ImageRecipe, Stage
 
-Wish = Literal["auto", "torch", "onnxruntime"]
+Wish = infer.Engine | Literal["auto"]
 
 FORMAT = 1  # of what is kept; raise it when the value of an activation changes
 _PROBE = 16  # images that rates are measured on
@@ -61,6 +63,7 @@ class Frontier:
         self.example = self.pictures(self.train[:_PROBE], np.full(len(self.train[:_PROBE]), PLAIN))
         self.net: Cuttable = trace(task.network, self.example[:2])
         self.root = default_cache() / "activations"
+        self.refit = False  # whether the validation images will be trained on as well, in the end
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._runs: dict[tuple[str, ...], infer.Chosen] = {}
 
@@ -114,6 +117,7 @@ class Frontier:
     def forget_runs(self) -> None:
         """Give back the memory of what computes activations; it is made again if it is needed again."""
         self._runs.clear()
+        give_back_memory()
 
     def shelf(self, cut: Cut, engine: str) -> Shelf:
         """Where the activations at a cut are kept."""
@@ -134,11 +138,19 @@ class Frontier:
             self._shelves[cut.name, engine] = Shelf(self.root, Form(cut.shape, recipe.frozen.dtype, key))
         return self._shelves[cut.name, engine]
 
+    def close_shelves(self) -> None:
+        """Let go of what is kept, so that it may be evicted; it is opened again when it is asked for."""
+        for shelf in self._shelves.values():
+            shelf.close()
+        self._shelves.clear()
+
     def wanted(self) -> tuple[Rows, Rows]:
-        """Rows and numbers of all views that are kept: every view of the training images, the picture of the others."""
+        """Rows and numbers of all views that are kept: every view of what is trained on, the picture of the others."""
         count = self.views.count
-        rows = np.concatenate([np.tile(self.train, count), self.valid])
-        numbers = np.concatenate([np.repeat(np.arange(count), len(self.train)), np.full(len(self.valid), PLAIN)])
+        train = np.concatenate([self.train, self.valid]) if self.refit else self.train
+        others = self.valid[:0] if self.refit else self.valid
+        rows = np.concatenate([np.tile(train, count), others])
+        numbers = np.concatenate([np.repeat(np.arange(count), len(train)), np.full(len(others), PLAIN)])
         return rows, numbers.astype(np.int64)
 
     def lacking(self, cuts: Sequence[Cut], engine: str) -> int:
@@ -158,6 +170,14 @@ class Frontier:
             with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
                 keep(shelves, self.found.store.hashes, self.views, rows, numbers, compute, advance)
             self.forget_runs()
+
+    def joined(self) -> Frontier:
+        """The same with the validation part among what is trained on; what is kept is shared."""
+        other, examples = copy.copy(self), self.found.examples
+        part = pl.when(pl.col("split") == "valid").then(pl.lit("train")).otherwise(pl.col("split")).alias("split")
+        other.found = replace(self.found, examples=examples.with_columns(part.cast(examples.schema["split"])))
+        other.train = ids_of(other.found.examples, "train")
+        return other
 
     def where(self) -> str:
         """Where activations lie, and how to clear them, for people."""
@@ -195,6 +215,7 @@ class Frozen:
     def enter(self, stage: Stage, show: Show, resumed: bool) -> Batches:
         """Make the task ready for a stage; gives its batches, after computing what is to be kept."""
         cut, front = self.cuts[stage.name], self.frontier
+        give_back_memory()  # of measuring, or of the stage before
         batches = front.found.batches(front.device) if cut is None else self._batches(stage, cut, show)
         tail = None if cut is None else front.net.suffix(cut.name)
         begin(front.task, stage, batches, self.recipe, show, tail=tail, resumed=resumed)

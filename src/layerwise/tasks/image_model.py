@@ -27,6 +27,7 @@ from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.metrics.scores import losses
 from layerwise.models import build_model
 from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import judged, targets_of, unread
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
@@ -81,7 +82,7 @@ class ImageModel:
         images = pixels.to(self.device.place).permute(0, 3, 1, 2).float()  # (B, C, H, W)
         nothing = torch.zeros(len(pixels), dtype=torch.int64)
         batch = Batch(np.arange(len(pixels)), Normalise(self.preprocess.mean, self.preprocess.std)(images), nothing)
-        return self.task.predict(iter([batch]), self.card.temperature)[0]
+        return calibrator_of(self.card)(self.task.predict(iter([batch]))[0])
 
     def evaluate(self, data: Any, show: Show, columns: Columns) -> Outcome:
         """Metrics on other labelled data: its test part where it has one by name, else all of it.
@@ -106,8 +107,9 @@ class ImageModel:
         targets = targets_of(examples, self.card.classes)
         part, rows = reported(examples, targets, source.held_out, "image")
         batches = self._batches(store, targets, rows)
-        probabilities, right = self.task.predict(batches.part("test"), self.card.temperature)
-        metrics = figures(self.card, part, probabilities, right)
+        uncalibrated, right = self.task.predict(batches.part("test"))
+        metrics = figures(self.card, part, uncalibrated, right)
+        probabilities = calibrator_of(self.card)(uncalibrated)
         paths = examples["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)

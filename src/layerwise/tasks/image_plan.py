@@ -20,7 +20,6 @@ from layerwise.frozen import infer, plan
 from layerwise.frozen.budget import best_within, given_up
 from layerwise.frozen.cuts import Cut
 from layerwise.frozen.form import Form
-from layerwise.frozen.onnx_engine import missing as absent
 from layerwise.frozen.views import Views
 from layerwise.models import body_layers
 from layerwise.models.backbones import Transfer
@@ -32,6 +31,7 @@ from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 
 _REFRESH = 0.25  # of the time of an epoch's steps, that drawing views anew may take
 _SHARES = (0.1, 0.25, 0.5)  # of the images; few, so that runs whose rates differ a little choose the same
+_FEW = 1000  # images of validation, up to which they are trained on in the end
 _DRAWN = 4  # views of an image where augmentation draws them
 _REPEATS, _REPEAT_SECONDS = 3, 1.0  # timed steps, after one that is not; no more once these seconds are over
 # What a full fit of the head takes, about: evaluations, and arithmetic a second.
@@ -58,6 +58,8 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     layers = len(body_layers(task.network))
     count, notes = _views(recipe, head_only=all(not stage.share for stage in stages(recipe, layers=layers)))
     front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh or 0.0, recipe.seed))
+    small = len(front.valid) < _FEW and not found.valid_given
+    front.refit = recipe.refit is True or (recipe.refit == "auto" and small)
     keeps = recipe.frozen.keep and not recipe.augment.mixup
     wanted = stages(recipe, layers=layers, fits=keeps and _head_fits(front))
     cuts = _cuts(front, wanted)
@@ -78,19 +80,20 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         disk=room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
         setup=time.monotonic() - began,
         finish=rates.whole * sum(len(ids_of(found.examples, part)) for part in ("valid", "test")),
+        refit=front.refit,
     )
     decided = plan.decide(facts, amounts)
     if left is not None and not recipe.stages:
         decided, given_up = _within(decided, facts, left - amounts.setup, recipe)
         notes += given_up
-        front.views = replace(front.views, count=decided.amounts.views)
+        front.views, front.refit = replace(front.views, count=decided.amounts.views), decided.amounts.refit
     notes += [note for note in (front.net.note, chosen.note if chosen else None) if note]
     notes += [
         f"The stage {stage.name} trains step by step: nothing is kept that its head could be fitted to in one piece."
         for stage, each in zip(wanted, decided.stages, strict=False)
         if stage.solver == "lbfgs" and not each.keep
     ]
-    words = {"engine": _ENGINES[engine], "views": _words(front, decided), "place": front.where()}
+    words = {"engine": infer.NAMES[engine], "views": _words(front, decided), "place": front.where()}
     for line in [*plan.lines(decided, **words), *notes]:
         show.say(line)
     return Frozen(front, _settled(recipe, wanted, decided, engine, front.views.refresh), cuts, decided, engine)
@@ -101,6 +104,11 @@ def _within(
 ) -> tuple[plan.Plan, list[str]]:
     """The plan for the time that is left, and what it leaves out of the full one."""
     shortest, best = best_within(facts, full.amounts, USABLE * left)
+    if recipe.refit == "auto" and full.amounts.refit and (best is None or given_up(full, best)):
+        # Epochs count for more than a tenth of the images.
+        without = plan.decide(facts, replace(full.amounts, refit=False, missing=_fewer(full.amounts)))
+        decided, notes = _within(without, facts, left, recipe)
+        return decided, [*notes, "Given up for the budget: training again with the validation images."]
     if best is None:
         spent = (recipe.budget or 0.0) - left
         raise too_short(recipe.budget or 0.0, spent + shortest.seconds / USABLE)
@@ -108,7 +116,9 @@ def _within(
     return best, [f"Given up for the budget: {', '.join(lost)}."] if lost else []
 
 
-_ENGINES: Mapping[infer.Engine, str] = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+def _fewer(amounts: plan.Amounts) -> int:
+    """Pictures that are missing where the validation part is kept as it is only."""
+    return round(amounts.missing * replace(amounts, refit=False).pictures / max(1, amounts.pictures))
 
 
 def _views(recipe: ImageRecipe, *, head_only: bool) -> tuple[int, list[str]]:
@@ -191,7 +201,7 @@ def _engine(
     asked = front.found.recipe.frozen.engine
     if not cuts:
         return "torch", None, 0
-    engines: tuple[infer.Engine, ...] = ("onnxruntime", "torch") if asked == "auto" else (asked,)
+    engines = tuple(infer.NAMES) if asked == "auto" else (asked,)
     if keeps:
         lacking = {engine: front.lacking(cuts, engine) for engine in engines}
         engine = min(engines, key=lacking.__getitem__)
@@ -199,7 +209,7 @@ def _engine(
             return engine, None, 0
         pictures = lacking[engine]
         # What one engine has kept is of no use to another: most of it is there, so the rest comes from the same one.
-        if 2 * pictures <= max(lacking.values()) and (engine == "torch" or not absent()):
+        if 2 * pictures <= max(lacking.values()) and infer.available(engine):
             asked = engine
     chosen = front.run([cut.name for cut in cuts], asked, pictures)
     return chosen.engine, chosen, front.lacking(cuts, chosen.engine) if keeps else pictures
@@ -344,4 +354,5 @@ def _settled(
         for stage, each in zip(wanted, decided.stages, strict=False)  # a budget may have left out the last ones
     ]
     frozen = recipe.frozen.model_copy(update={"engine": engine, "views": count, "refresh": refresh})
-    return recipe.model_copy(update={"stages": tuple(settled), "epochs": None, "frozen": frozen})
+    update = {"stages": tuple(settled), "epochs": None, "frozen": frozen, "refit": decided.amounts.refit}
+    return recipe.model_copy(update=update)

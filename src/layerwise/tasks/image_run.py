@@ -17,10 +17,11 @@ from layerwise.data.decode import Preprocess
 from layerwise.data.files import hash_file
 from layerwise.data.images import find_images
 from layerwise.data.pixels import decode_batch
-from layerwise.device import Device, pick, seed
+from layerwise.device import Device, give_back_memory, pick, seed
 from layerwise.engine.loop import Batches
 from layerwise.errors import BadImage, DataError, RecipeError
 from layerwise.metrics.baselines import verdict
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.summary import summarize
 from layerwise.models import build_model, learn_from_data
 from layerwise.store.model_file import ModelCard
@@ -33,14 +34,17 @@ from layerwise.tasks.image_baselines import MEANS, rivals
 from layerwise.tasks.image_budget import choose_body, whole_epochs
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
+from layerwise.tasks.image_features import PretrainedBody
 from layerwise.tasks.image_frozen import Frozen
 from layerwise.tasks.image_model import TASK, prediction_table
 from layerwise.tasks.image_plan import freeze
+from layerwise.tasks.image_refit import Refit
 from layerwise.tasks.image_stage import begin
 from layerwise.tasks.job import Job, Outcome
 from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
+from layerwise.tasks.scoring import calibrator_in
 from layerwise.tasks.suspects import held_out_images, with_suspects
 
 _THUMBNAIL = 128
@@ -86,14 +90,16 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
 
     enter: Callable[[Stage, Show, bool], Batches]
     frozen: Frozen | None = None
+    refit: Refit | None = None
     if recipe.search.trials:
         found = image_search.searched(found, task, device, show)
     if pretrained:
         # A trial of how to balance classes comes after the plan, which leaves time for it.
         frozen = freeze(found, task, device, left(1 - TRIALS if recipe.balance.way is True else 1.0), show)
         frozen = balanced_stages(frozen, left(), show)
-        found, enter, finish = frozen.frontier.found, frozen.enter, frozen.plan.amounts.finish
+        found, enter, finish = frozen.frontier.found, frozen.enter, frozen.plan.amounts.finish + frozen.plan.refit
         recipe = frozen.recipe
+        refit = Refit(frozen, show) if recipe.refit is True else None
     else:
         found = balanced_whole(found, task, device, left(), show)
         recipe, enter = _whole(found, task, device, left(), show)
@@ -107,9 +113,10 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         patience=recipe.stop.patience,
         save_seconds=recipe.save_seconds,
         deadline=None if recipe.budget is None else began + recipe.budget - finish - _FILES,
-        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, frozen),
+        finish=lambda seconds, kept: _finish(found, task, device, seconds, kept, frozen, refit),
         thumbnail=lambda row: found.store.read(np.array([row]))[0].numpy(),
         explain=recipe.explain,
+        refit=refit,
     )
 
 
@@ -158,7 +165,7 @@ def _build(found: ImageData) -> nn.Module:
     )
 
 
-def _card(found: ImageData, device: Device, temperature: float) -> ModelCard:
+def _card(found: ImageData, device: Device, calibrator: Calibrator) -> ModelCard:
     look = found.preprocess
     return new_card(
         TASK,
@@ -173,7 +180,7 @@ def _card(found: ImageData, device: Device, temperature: float) -> ModelCard:
         classes=found.classes,
         preprocess=look.model_dump(mode="json"),
         train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
-        temperature=temperature,
+        calibrator=calibrator,
     )
 
 
@@ -196,15 +203,23 @@ def _finish(
     seconds: Mapping[str, float],
     kept: Mapping[str, float],
     frozen: Frozen | None,
+    refit: Refit | None,
 ) -> Outcome:
     began = time.monotonic()
+    give_back_memory()
     rows = ids_of(found.examples, "test")
     batches = found.batches(device)
-    probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
-    valid = task.predict(batches.part("valid"), kept["temperature"])
+    calibrator, (uncalibrated, targets) = calibrator_in(kept), task.predict(batches.part("test"))
+    probabilities = calibrator(uncalibrated)
+    # What is trained on validation says nothing any more, so the answers from before count.
+    valid = (refit and refit.valid) or task.predict(batches.part("valid"))
+    give_back_memory()
     tested = time.monotonic()
-    others, groups = rivals(found, frozen), groups_of(found.examples, rows)
+    body = PretrainedBody(found, device, frozen.engine) if frozen else None
+    others, groups = rivals(found, frozen, body), groups_of(found.examples, rows)
     seconds = {**seconds, "test": tested - began, "baselines": time.monotonic() - tested}
+    if refit:
+        seconds = {**seconds, "refit": refit.seconds}
     metrics = summarize(
         task=TASK,
         split=found.held_out,
@@ -223,18 +238,20 @@ def _finish(
     if frozen:
         took = sum(seconds[part] for part in ("keep", "train", "valid", "test"))
         metrics["plan"] = {**frozen.plan.record(), "took": took}
+    if refit and refit.record:
+        metrics["refit"] = refit.record
     if found.recipe.balance.way:
         metrics["balance"] = record(found.recipe.balance)
     if tried := found.recipe.search.tried:
         metrics["search"] = [trial.model_dump() for trial in tried]
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
-    card = _card(found, device, kept["temperature"])
+    card = _card(found, device, calibrator)
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (uncalibrated, targets), valid, found.recipe.abstain)
     return with_suspects(
         outcome,
-        lambda limit: held_out_images(found, device, frozen.engine if frozen else None, limit),
+        lambda limit: held_out_images(found, body, limit),
         found.examples,
         found.targets,
         found.classes,

@@ -88,7 +88,7 @@ class Screened:
     seconds_per_image: float
     megabytes: float
     parameters: int
-    engine: str
+    engine: infer.Engine
     computed: int
 
 
@@ -296,7 +296,7 @@ def _features(front: Frontier, cut: Cut, show: Show) -> tuple[torch.Tensor, int,
     asked = front.found.recipe.frozen.engine
     rows, numbers = front.wanted()
     # What one engine has begun it goes on with, so that nothing is computed twice.
-    engines: tuple[infer.Engine, ...] = ("onnxruntime", "torch") if asked == "auto" else (asked,)
+    engines = tuple(infer.NAMES) if asked == "auto" else (asked,)
     engine = min(engines, key=lambda each: front.lacking([cut], each))
     lacking = front.lacking([cut], engine)
     chosen = None
@@ -310,16 +310,17 @@ def _features(front: Frontier, cut: Cut, show: Show) -> tuple[torch.Tensor, int,
         keep([shelf], hashes, front.views, rows, numbers, compute, advance)
     features = pooled(front, Kept(shelf, hashes, front.views, compute).read(rows, numbers))
     seconds = _seconds(front, cut, chosen)
-    shelf.close()
+    front.close_shelves()
     return features, lacking, engine, seconds
 
 
 def _seconds(front: Frontier, cut: Cut, chosen: infer.Chosen | None) -> float:
     """Seconds an image, in an engine that is the same for all networks, so that they can be compared."""
-    engine: infer.Engine = "onnxruntime" if front.found.recipe.frozen.engine == "onnxruntime" else "torch"
+    asked = front.found.recipe.frozen.engine
+    engine: infer.Engine = "torch" if asked == "auto" else asked
     if chosen is not None and chosen.engine == engine:
         return chosen.seconds_per_image
-    if engine == "onnxruntime":
+    if engine != "torch":
         return front.run([cut.name], engine, 0).seconds_per_image
     run = infer.torch_run(front.net.prefix([cut.name]), front.device.place)
     run(front.example[:2])
@@ -358,11 +359,8 @@ def _overview(sample: Sample, seed: int) -> str:
 def _line(found: Screened | Skipped) -> str:
     if isinstance(found, Skipped):
         return f"{found.name}: skipped. {found.reason}"
-    kept = "found kept" if not found.computed else f"{found.computed:,} images through {_ENGINES[found.engine]}"
+    kept = "found kept" if not found.computed else f"{found.computed:,} images through {infer.NAMES[found.engine]}"
     return (
         f"{found.name}: accuracy {found.accuracy:.3f} ({found.low:.3f} to {found.high:.3f}), "
         f"{1000 * found.seconds_per_image:.1f} ms an image; {kept}"
     )
-
-
-_ENGINES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}

@@ -76,6 +76,8 @@ class Job:
             then, given the number of epochs done over all stages.
         example: an example by its number, as `TaskEntry.explain_examples` takes it; none where that is `thumbnail`.
         explain: examples that are explained at the end, at most.
+        refit: trains the kept weights once more on more data, given a line of `log.jsonl` an epoch, before `finish`;
+            none where that is not done.
     """
 
     recipe: Section
@@ -91,6 +93,7 @@ class Job:
     snapshot: Callable[[int], Mapping[str, bytes]] = lambda epochs_done: {}
     example: Callable[[int], Any] | None = None
     explain: int = 0
+    refit: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
 
 
 Columns = Mapping[str, str]  # by the name of the flag: image, text, label, target, time, series

@@ -17,6 +17,7 @@ from layerwise.metrics.reliability import abstain_threshold, answered
 from layerwise.metrics.summary import further, summarize
 from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard, check_tensors
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.job import Outcome
 from layerwise.tasks.own_network import CUSTOM, not_in_file
 
@@ -86,18 +87,18 @@ def judged(outcome: Outcome, reported: Answers, valid: Answers | None, abstain: 
     """A classifier's outcome with calibration, thresholds and, of two classes, curves.
 
     Args:
-        outcome: its card holds temperature, classes and their counts.
-        reported: answers of the reported part, at the temperature.
-        valid: of the validation part, on which thresholds are chosen; none where nothing validated.
+        outcome: its card holds the calibrator, classes and their counts.
+        reported: answers of the reported part, as the network gives them.
+        valid: the same of the validation part, on which thresholds are chosen; none where nothing validated.
         abstain: the share of errors that a user wants at most among sure answers; none for all being sure.
     """
-    card = outcome.card
-    found = further(*reported, card.temperature, valid, card.classes, card.train_counts)
+    card, calibrated = outcome.card, calibrator_of(outcome.card)
+    found = further(*reported, calibrated, valid, card.classes, card.train_counts)
     if abstain is not None:
-        threshold = None if valid is None else abstain_threshold(*valid, abstain)
+        threshold = None if valid is None else abstain_threshold(calibrated(valid[0]), valid[1], abstain)
         # Where no threshold is known to keep the wish, nothing below certainty is called sure.
         card = card.model_copy(update={"threshold": 1.0 if threshold is None else threshold})
-        kept = None if threshold is None else answered(*reported, threshold)
+        kept = None if threshold is None else answered(calibrated(reported[0]), reported[1], threshold)
         found["calibration"]["asked"] = {"wanted": abstain, "threshold": threshold, **(kept or {})}
     return replace(outcome, metrics=outcome.metrics | found, card=card)
 
@@ -111,16 +112,24 @@ def with_sure(table: pl.DataFrame, card: ModelCard) -> pl.DataFrame:
 
 
 def figures(card: ModelCard, part: str, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """`metrics.json` of other data: (n, classes) and (n,); the baseline is the training's most frequent class."""
+    """`metrics.json` of other data; the baseline is the training's most frequent class.
+
+    Args:
+        card: of the model file.
+        part: what the data are called.
+        probabilities: (n, classes), as the network gives them.
+        targets: (n,) the right classes.
+    """
+    calibrated = calibrator_of(card)
     found = summarize(
         task=card.task,
         split=part,
-        probabilities=probabilities,
+        probabilities=calibrated(probabilities),
         targets=targets,
         train_targets=np.repeat(np.arange(len(card.classes)), card.train_counts),
         classes=card.classes,
     )
-    return found | further(probabilities, targets, card.temperature, None, card.classes, card.train_counts)
+    return found | further(probabilities, targets, calibrated, None, card.classes, card.train_counts)
 
 
 def without_answers(table: pl.DataFrame, problems: Sequence[str | None], given: Sequence[str]) -> pl.DataFrame:

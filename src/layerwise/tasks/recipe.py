@@ -43,6 +43,8 @@ class ThawRecipe(Section):
     share: float | None = pydantic.Field(None, ge=0.0, le=1.0)  # of the body's layers, counted from the last
     last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
     depth_rate: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # the rate of the first thawed layer beside the last's
+    # How far the weights that are validated and kept lie on the way from those of the stage before to the trained ones.
+    blend: float = pydantic.Field(0.5, gt=0.0, le=1.0)
     # Of batch normalisation in thawed layers: frozen keeps what ImageNet measured, trained follows the batches.
     statistics: Literal["frozen", "trained"] = "frozen"
 
@@ -62,7 +64,7 @@ class FrozenRecipe(Section):
     """What the frozen part of a pretrained network gives: kept, or computed each epoch."""
 
     keep: bool = True  # where the plan finds that it pays
-    engine: Literal["auto", "torch", "onnxruntime"] = "auto"  # what runs the frozen part
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"  # what runs the frozen part
     dtype: Dtype = "float16"  # of what is kept
     # Pictures of a training image that are kept and cycled: 1 is the image itself, 2 adds its mirror image or a drawn
     # one, more are drawn. None is 1 without augmentation, 2 where only flips are asked for, else 4.
@@ -87,6 +89,7 @@ class Stage(Section):
     # lbfgs fits a linear head to all kept features at once: in one epoch with the penalty on its weights that is best
     # in cross-validation, in several with ever weaker ones.
     solver: Solver = "steps"
+    blend: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # of the stage; see `ThawRecipe.blend`
     keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
 
@@ -114,6 +117,9 @@ class ImageRecipe(RunRecipe):
     pretrained: bool = True
     label_smoothing: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     balance: BalanceRecipe = BalanceRecipe()
+    # Of a pretrained network: train once more in the end, on the validation images as well. auto: where they are few
+    # and a budget allows it; `train` then writes what was decided.
+    refit: bool | Literal["auto"] = "auto"
     find_rate: bool = False  # search each stage's learning rate by a range test
     # Errors wanted at most among sure answers; predictions then say which are sure. None: all are.
     abstain: float | None = pydantic.Field(None, gt=0.0, lt=1.0)
@@ -157,7 +163,8 @@ def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Sta
     rate = recipe.optimizer.learning_rate
     if not layers:
         return (Stage(name="all", epochs=recipe.epochs or 20, learning_rate=rate),)
-    left, parts = recipe.epochs or 10, []
+    left = recipe.epochs or 10
+    parts: list[Stage] = []
     plan = _schedule(recipe.thaw, layers)
     for place, (name, part, factor, share) in enumerate(plan):
         last = place == len(plan) - 1
@@ -166,7 +173,9 @@ def stages(recipe: ImageRecipe, *, layers: int, fits: bool = False) -> tuple[Sta
         if epochs:
             solver: Solver = "lbfgs" if fits and share == 0 else "steps"
             epochs = 1 if solver == "lbfgs" else epochs
-            parts.append(Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share, solver=solver))
+            stage = Stage(name=name, epochs=epochs, learning_rate=rate * factor, share=share, solver=solver)
+            # A first stage begins with a head that knows nothing.
+            parts.append(stage.model_copy(update={"blend": recipe.thaw.blend}) if parts and share else stage)
     return tuple(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from layerwise.engine.loop import Metrics
 from layerwise.errors import Diverged
 from layerwise.metrics import scores
-from layerwise.metrics.calibration import fit_temperature
+from layerwise.metrics.calibration import Calibrator, fit_calibrator
 
-# auto: accuracy where 1,000 examples or more validate, else the loss at the temperature that suits best: it says more
+# auto: accuracy where 1,000 examples or more validate, else the loss once calibrated as suits best: it says more
 # of a few, and does not punish layers that thaw for being too sure.
 Metric = Literal["auto", "accuracy", "macro_f1", "loss", "calibrated_loss"]
 
@@ -19,12 +20,13 @@ Metric = Literal["auto", "accuracy", "macro_f1", "loss", "calibrated_loss"]
 _MANY = 1000
 
 
-def validation(probabilities: np.ndarray, targets: np.ndarray) -> Metrics:
-    """Loss (log loss of the true class), accuracy, macro F1, and the loss at the temperature that suits best.
+def validation(probabilities: np.ndarray, targets: np.ndarray, smoothing: float = 0.0) -> Metrics:
+    """Loss (log loss of the true class), accuracy, macro F1, and the loss with the calibrator that suits best, and it.
 
     Args:
         probabilities: (n, classes).
         targets: (n,) the right classes.
+        smoothing: of the labels in training, which the calibrator may take back.
 
     Raises:
         Diverged: an answer is not finite, so that no epoch could ever be told better than this one.
@@ -36,14 +38,25 @@ def validation(probabilities: np.ndarray, targets: np.ndarray) -> Metrics:
             fix="Lower optimizer.learning_rate, or set optimizer.clip=1.",
         )
     found = scores.classification(probabilities, targets)
-    temperature, calibrated = fit_temperature(probabilities, targets)
+    calibrator, calibrated = fit_calibrator(probabilities, targets, smoothing)
     return {
         "loss": found["log_loss"],
         "accuracy": found["accuracy"],
         "macro_f1": found["macro_f1"],
         "calibrated_loss": calibrated,
-        "temperature": temperature,
+        "temperature": calibrator.temperature,
+        "smoothing": calibrator.smoothing,
     }
+
+
+def calibrator_in(metrics: Mapping[str, float]) -> Calibrator:
+    """The calibrator of an epoch by what `validation` said of it; a run begun before smoothing was taken back has none.
+
+    Example:
+        >>> calibrator_in({"temperature": 1.5})
+        Calibrator(temperature=1.5, smoothing=0.0)
+    """
+    return Calibrator(metrics["temperature"], metrics.get("smoothing", 0.0))
 
 
 def ranked(metrics: Metrics, metric: Metric, validated: int) -> list[float]:

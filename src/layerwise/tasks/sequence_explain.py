@@ -14,6 +14,7 @@ from layerwise.console import Show
 from layerwise.data.ragged import Ragged, SequenceBatches
 from layerwise.data.sequence_scale import averaged
 from layerwise.report.explained import trace_svg
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.explanation import (
     INTEGRATED,
     SUNDARARAJAN,
@@ -81,7 +82,7 @@ def _of_series(
     scaled, shown = model.preprocess(raw), averaged(raw, model.preprocess.every)
     rows = np.arange(len(series))
     batches = SequenceBatches(scaled, np.full(len(series), -1), {"test": rows}, 1, 0, model.device.place)
-    probabilities, _ = model.task.predict(batches.part("test"), model.card.temperature)
+    probabilities = calibrator_of(model.card)(model.task.predict(batches.part("test"))[0])
     return [
         _of_one(model, name, (scaled[row], shown[row]), len(raw[row]), probabilities[row], wanted)
         for row, name in enumerate(names)

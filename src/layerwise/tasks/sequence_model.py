@@ -24,6 +24,7 @@ from layerwise.device import Device, pick
 from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.store.model_file import ModelCard
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.image_data import targets_of
 from layerwise.tasks.image_model import prediction_table
@@ -65,7 +66,8 @@ class SequenceModel:
         """
         source = self.find(inputs)
         with show.bar("predicting", len(source)) as advance:
-            probabilities, _ = self._probabilities(source.sequences, np.arange(len(source)), None)
+            uncalibrated, _ = self._answers(source.sequences, np.arange(len(source)), None)
+            probabilities = calibrator_of(self.card)(uncalibrated)
             advance(len(source))
         table = prediction_table(self.card.classes, source.table["path"].to_list(), probabilities)
         return without_answers(with_sure(table, self.card), source.table["problem"].to_list(), ("path",))
@@ -93,18 +95,19 @@ class SequenceModel:
             show.say(note)
         targets = targets_of(source.table, self.card.classes)
         part, rows = reported(source.table, targets, source.held_out, "series")
-        probabilities, right = self._probabilities(source.sequences, rows, targets)
-        metrics = figures(self.card, part, probabilities, right)
+        uncalibrated, right = self._answers(source.sequences, rows, targets)
+        metrics = figures(self.card, part, uncalibrated, right)
+        probabilities = calibrator_of(self.card)(uncalibrated)
         table = prediction_table(self.card.classes, source.table["path"].gather(rows).to_list(), probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
 
-    def _probabilities(
+    def _answers(
         self, sequences: Ragged, rows: np.ndarray, targets: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(n, classes) probabilities and (n,) targets of unscaled series."""
+        """Uncalibrated probabilities (n, classes) and targets (n,) of unscaled series."""
         targets = np.full(len(sequences), -1) if targets is None else targets
         batches = SequenceBatches(self.preprocess(sequences), targets, {"test": rows}, 1, 0, self.device.place)
-        return self.task.predict(batches.part("test"), self.card.temperature)
+        return self.task.predict(batches.part("test"))
 
 
 def restore(

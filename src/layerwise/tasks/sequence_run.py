@@ -17,6 +17,7 @@ from layerwise.data.ragged import SequenceBatches
 from layerwise.data.sequences import find_sequences
 from layerwise.device import Device, pick, seed
 from layerwise.errors import DataError
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.summary import summarize
 from layerwise.models.by_task import Sizes, build_task_model
 from layerwise.store.model_file import ModelCard
@@ -30,6 +31,7 @@ from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate, metric_of
+from layerwise.tasks.scoring import calibrator_in
 from layerwise.tasks.sequence_baselines import rivals
 from layerwise.tasks.sequence_budget import within_budget
 from layerwise.tasks.sequence_data import SequenceData, columns_of
@@ -176,7 +178,7 @@ def _check_network(network: nn.Module, found: SequenceData, device: Device) -> N
     try_out(network.to(device.place), [batch.inputs, batch.lengths], [wanted], meaning)
 
 
-def _card(found: SequenceData, task: Classification, device: Device, temperature: float) -> ModelCard:
+def _card(found: SequenceData, task: Classification, device: Device, calibrator: Calibrator) -> ModelCard:
     return new_card(
         TASK,
         task.name,
@@ -190,7 +192,7 @@ def _card(found: SequenceData, task: Classification, device: Device, temperature
         classes=found.classes,
         preprocess=found.preprocess.model_dump(mode="json"),
         train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
-        temperature=temperature,
+        calibrator=calibrator,
     )
 
 
@@ -203,11 +205,12 @@ def _finish(
 ) -> Outcome:
     began = time.monotonic()
     rows = found.ids("test")
-    # Of examples that were trained on, a temperature would only say that they are known by heart.
-    temperature = kept["temperature"] if found.validates else 1.0
+    # Of examples that were trained on, a calibrator would only say that they are known by heart.
+    calibrator = calibrator_in(kept) if found.validates else Calibrator()
     batches = found.batches(device)
-    probabilities, targets = task.predict(batches.part("test"), temperature)
-    valid = task.predict(batches.part("valid"), temperature) if found.validates else None
+    uncalibrated, targets = task.predict(batches.part("test"))
+    probabilities = calibrator(uncalibrated)
+    valid = task.predict(batches.part("valid")) if found.validates else None
     tested = time.monotonic()
     others = rivals(found.sequences, found.targets, found.ids("train"), rows, len(found.classes))
     metrics = summarize(
@@ -225,9 +228,9 @@ def _finish(
         metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, probabilities, targets)
-    card = _card(found, task, device, temperature)
+    card = _card(found, task, device, calibrator)
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (uncalibrated, targets), valid, found.recipe.abstain)
     return with_suspects(
         outcome,
         lambda limit: held_out_sequences(

@@ -20,17 +20,16 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from layerwise.data.ragged import Ragged
-from layerwise.device import Device, mix
+from layerwise.device import mix
 from layerwise.engine.solve import cross_validate
 from layerwise.errors import DataError, LayerwiseError
-from layerwise.frozen import infer
 from layerwise.metrics.scores import losses
 from layerwise.metrics.suspects import Suspects, find_suspects
 from layerwise.store.atomic import csv_bytes
 from layerwise.tasks import sequence_baselines, text_baseline
 from layerwise.tasks.class_errors import SHEET, Thumbnail, sheet
 from layerwise.tasks.image_data import ImageData, ids_of
-from layerwise.tasks.image_features import frozen_features, pixel_features
+from layerwise.tasks.image_features import PretrainedBody, pixel_features
 from layerwise.tasks.job import Outcome
 
 FOLDS, MOST = 5, 10_000  # examples that are looked at; of more as many, evenly spaced
@@ -67,22 +66,19 @@ def labelled(examples: pl.DataFrame) -> Rows:
     return rows[:: max(1, -(-len(rows) // MOST))]
 
 
-def held_out_images(
-    found: ImageData, device: Device, engine: infer.Engine | None, seconds: float | None = None
-) -> Held:
+def held_out_images(found: ImageData, body: PretrainedBody | None, seconds: float | None = None) -> Held:
     """Logistic regression on frozen features; on pixels, or the nearest neighbours there, for a network from scratch.
 
     Args:
         found: the data of a run.
-        device: where features are computed.
-        engine: what ran the frozen part of a pretrained network; none for a network from scratch.
+        body: the pretrained network as the run began with it; none for a network from scratch.
         seconds: that features may take which are not kept; none for as long as they take, which is less than an epoch.
     """
     rows, seed, classes = labelled(found.examples), found.recipe.seed, len(found.classes)
-    if engine is not None:
+    if body is not None:
         if not found.recipe.frozen.keep:
             rows = rows[:: max(1, -(-len(rows) // _UNKEPT))]
-        rows, features = frozen_features(found, device, engine, rows, seconds)
+        rows, features = body.features(rows, seconds)
         _enough(found.targets[rows])
         known = torch.from_numpy(found.targets[rows])
         given = cross_validate(features, known, classes=classes, seed=seed, decay=_DECAY)

@@ -18,6 +18,7 @@ from layerwise.metrics.scores import losses
 from layerwise.models.text_average import TextAverage
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.run_recipe import Candidate
+from layerwise.tasks.scoring import calibrator_in
 from layerwise.tasks.text_pretraining import LanguageModel, Telling, thawed
 from layerwise.tasks.text_recipe import AVERAGE, TextStage, Trained
 
@@ -94,15 +95,16 @@ class TextClassification:
         if self._trains == "nothing":
             seen = list(batches)
             metrics = self._classes.evaluate(iter(seen))
-            self._errors = _errors(*self._classes.predict(iter(seen), metrics["temperature"]))
+            probabilities, targets = self._classes.predict(iter(seen))
+            self._errors = _errors(calibrator_in(metrics)(probabilities), targets)
         else:
             metrics = self._classes.evaluate(batches)
             self._note(metrics)
         return metrics
 
-    def predict(self, batches: Iterator[SequenceBatch], temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, classes) and targets (n,) of all batches, by ascending id."""
-        return self._classes.predict(batches, temperature)
+    def predict(self, batches: Iterator[SequenceBatch]) -> tuple[np.ndarray, np.ndarray]:
+        """Uncalibrated probabilities (n, classes) and targets (n,) of all batches, by ascending id."""
+        return self._classes.predict(batches)
 
     def score(self, metrics: Metrics) -> list[float]:
         """First whether it classifies at all, then how well."""

@@ -25,6 +25,7 @@ from layerwise.models.text_bag import TextBag
 from layerwise.models.text_nb_bag import TextNbBag
 from layerwise.report.explained import words_svg
 from layerwise.report.words import cut, visible
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.explanation import (
     INTEGRATED,
     SUNDARARAJAN,
@@ -91,7 +92,7 @@ def _of_texts(model: TextModel, names: Sequence[str], texts: Sequence[str], reci
     sequences = Ragged.of(model.tokenizer.encode(texts, model.max_length))
     rows = np.arange(len(texts))
     batches = SequenceBatches(sequences, np.full(len(texts), -1), {"test": rows}, 1, 0, model.device.place)
-    probabilities, _ = model.task.predict(batches.part("test"), model.card.temperature)
+    probabilities = calibrator_of(model.card)(model.task.predict(batches.part("test"))[0])
     return [
         _of_text(model, name, text, answers, int(answers.argmax()) if wanted is None else wanted)
         for name, text, answers in zip(names, texts, probabilities, strict=True)

@@ -23,6 +23,7 @@ from layerwise.engine.update import OptimizerRecipe
 from layerwise.errors import DataError, StoreError, UsageError
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_model
+from layerwise.tasks.cards import calibrator_of
 from layerwise.tasks.classification import Classification
 from layerwise.tasks.job import Columns, Outcome, check_classes, check_columns
 from layerwise.tasks.loaded import figures, network_of, reported, with_sure, without_answers
@@ -78,7 +79,8 @@ class TextModel:
         found = find_inputs(inputs, self.card.preprocess.get("columns", {}).get("text"))
         count = len(found.texts)
         with show.bar("predicting", count) as advance:
-            probabilities, _ = self._probabilities(found.texts, np.arange(count), np.full(count, -1))
+            uncalibrated, _ = self._answers(found.texts, np.arange(count), np.full(count, -1))
+            probabilities = calibrator_of(self.card)(uncalibrated)
             advance(count)
         table = prediction_table(self.card.classes, found.names, found.texts, probabilities)
         return without_answers(with_sure(table, self.card), found.problems, ("path", "text"))
@@ -108,19 +110,18 @@ class TextModel:
         targets = np.array([numbers.get(label, -1) for label in source.table["label"].to_list()], dtype=np.int64)
         part, rows = reported(source.table, targets, source.held_out, "text")
         texts = [text or "" for text in source.table["text"].to_list()]
-        probabilities, right = self._probabilities(texts, rows, targets)
-        metrics = figures(self.card, part, probabilities, right)
+        uncalibrated, right = self._answers(texts, rows, targets)
+        metrics = figures(self.card, part, uncalibrated, right)
+        probabilities = calibrator_of(self.card)(uncalibrated)
         paths = source.table["path"].gather(rows).to_list()
         table = prediction_table(self.card.classes, paths, [texts[row] for row in rows], probabilities, right)
         return Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), self.card)
 
-    def _probabilities(
-        self, texts: Sequence[str], rows: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(n, classes) and (n,) of some of the texts, by ascending row."""
+    def _answers(self, texts: Sequence[str], rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Uncalibrated probabilities (n, classes) and targets (n,) of some of the texts, by ascending row."""
         sequences = Ragged.of(self.tokenizer.encode(texts, self.max_length))
         batches = SequenceBatches(sequences, targets, {"test": rows}, 1, 0, self.device.place)
-        return self.task.predict(batches.part("test"), self.card.temperature)
+        return self.task.predict(batches.part("test"))
 
 
 def restore(

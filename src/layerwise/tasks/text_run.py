@@ -17,6 +17,7 @@ from layerwise.data.ragged import SequenceBatches
 from layerwise.device import Device, pick, seed
 from layerwise.engine.loop import Batches
 from layerwise.errors import TrainingError, UsageError
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.scores import accuracy
 from layerwise.metrics.summary import summarize
 from layerwise.models.by_task import Sizes, build_task_model, find_row
@@ -33,6 +34,7 @@ from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.probe import FINISH
 from layerwise.tasks.run_recipe import Candidate, metric_of
+from layerwise.tasks.scoring import calibrator_in
 from layerwise.tasks.suspects import held_out_texts, with_suspects
 from layerwise.tasks.text_budget import within
 from layerwise.tasks.text_classification import OneBatch, TextClassification
@@ -181,6 +183,7 @@ def _task(found: TextData, named: Mapping[str, nn.Module], device: Device) -> Te
         device,
         label_smoothing=recipe.label_smoothing,
         class_weights=_weights(found) if recipe.balance.way in (True, "weights") else None,
+        smoothing_undone=len(named) == 1,  # of the members of an average, each has only a temperature
     )
     thawing = [stage.trains not in ("all", "nothing") for stage in recipe.stages] or [recipe.pretrain]
     body = next(iter(named.values()))
@@ -252,7 +255,7 @@ def _options(found: TextData, task: TextClassification) -> dict[str, Any]:
     return own
 
 
-def _card(found: TextData, task: TextClassification, device: Device, temperature: float) -> ModelCard:
+def _card(found: TextData, task: TextClassification, device: Device, calibrator: Calibrator) -> ModelCard:
     return new_card(
         TASK,
         task.name,
@@ -270,7 +273,7 @@ def _card(found: TextData, task: TextClassification, device: Device, temperature
             "columns": dict(found.columns),
         },
         train_counts=np.bincount(_train_targets(found), minlength=len(found.classes)).tolist(),
-        temperature=temperature,
+        calibrator=calibrator,
     )
 
 
@@ -295,8 +298,9 @@ def _finish(
     began = time.monotonic()
     rows = found.parts["test"]
     batches = found.batches(device)
-    probabilities, targets = task.predict(batches.part("test"), kept["temperature"])
-    valid = task.predict(batches.part("valid"), kept["temperature"])
+    calibrator, (uncalibrated, targets) = calibrator_in(kept), task.predict(batches.part("test"))
+    probabilities = calibrator(uncalibrated)
+    valid = task.predict(batches.part("valid"))
     tested = time.monotonic()
     metrics = summarize(
         task=TASK,
@@ -313,9 +317,9 @@ def _finish(
         metrics["balance"] = record(found.recipe.balance)
     paths = found.examples["path"].gather(rows).to_list()
     table = prediction_table(found.classes, paths, found.part_texts("test"), probabilities, targets)
-    card = _card(found, task, device, kept["temperature"])
+    card = _card(found, task, device, calibrator)
     outcome = Outcome(metrics, table.insert_column(0, pl.Series("id", rows)), card)
-    outcome = judged(outcome, (probabilities, targets), valid, found.recipe.abstain)
+    outcome = judged(outcome, (uncalibrated, targets), valid, found.recipe.abstain)
     return with_suspects(
         outcome,
         lambda limit: held_out_texts(found.texts, found.examples, found.targets, len(found.classes), found.recipe.seed),

@@ -118,20 +118,38 @@ def test_averages_are_seen_only_within_the_block() -> None:
     assert bool(((average >= low - 0.05) & (average <= high + 0.05)).all())
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_blended_weights_lie_between_the_first_ones_and_the_trained_ones(ema: float) -> None:
+    found = []
+    for blend in (1.0, 0.25):
+        net = network()
+        first = net[0].weight.detach().clone()
+        update = Update(
+            [Group(list(net.parameters()))], OptimizerRecipe(ema=ema), learning_rate=0.1, steps=9, blend=blend
+        )
+        for step in range(9):
+            update(loss_of(net, step))
+        trained = net[0].weight.detach().clone()
+        with update.averaged():
+            found.append(net[0].weight.detach().clone())
+        assert torch.equal(net[0].weight, trained)
+    assert torch.equal(found[1], torch.lerp(first, found[0], 0.25)) and not torch.equal(found[0], found[1])
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_going_on_from_a_saved_state_is_bit_equal(name: str) -> None:
     recipe = OptimizerRecipe(name=name, ema=0.9, clip=1.0)
 
     def run(stop: int | None) -> list[torch.Tensor]:
         net = network()
-        update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10)
+        update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blend=0.5)
         for step in range(10):
             if step == stop:
                 weights = {key: value.clone() for key, value in net.state_dict().items()}
                 state = update.state_dict()
                 net = network()
                 net.load_state_dict(weights)
-                update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10)
+                update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blend=0.5)
                 update.load_state_dict(state)
             update(loss_of(net, step))
         with update.averaged():

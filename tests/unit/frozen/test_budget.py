@@ -32,6 +32,14 @@ def test_the_choice_ends_in_time_and_more_time_is_never_worse(seconds: float) ->
     assert value(richer) >= value(best)
 
 
+def test_training_again_counts(seconds: float = 40.0) -> None:
+    again = replace(AMOUNTS, refit=True, missing=2200)
+    best = best_within([HEAD, LAST], again, seconds)[1]
+    assert best is not None and best.refit > 0 and best.seconds + best.refit <= seconds
+    assert best.stages[-1].facts.epochs < chosen(seconds).stages[-1].facts.epochs
+    assert again.pictures == 2 * 1100 and FULL.refit == 0
+
+
 def test_with_all_the_time_in_the_world_nothing_is_given_up() -> None:
     best = chosen(1e6)
     assert best.amounts.views == 2 and best.stages[1].facts.epochs >= LAST.epochs

@@ -15,12 +15,16 @@ from timm.layers import BatchNormAct2d, Conv2dSame, ConvNormAct, StdConv2d
 from torch import Tensor, fx, nn
 
 from layerwise.errors import UsageError
-from layerwise.frozen import infer, onnx_engine
+from layerwise.frozen import exports as export_file
+from layerwise.frozen import infer
 from layerwise.frozen.cuts import trace
-from layerwise.frozen.infer import Run, agreement, checked_batch, choose, folded, onnx_run, torch_run
+from layerwise.frozen.exports import exported, is_kept
+from layerwise.frozen.infer import Run, agreement, checked_batch, choose, folded, torch_run
+from layerwise.frozen.runtimes import RUNTIMES, Runtime, runtime_run
 from layerwise.models import build_model
 
 CPU = torch.device("cpu")
+EACH = pytest.mark.parametrize("runtime", RUNTIMES)
 
 
 class Tracer(fx.Tracer):
@@ -58,6 +62,7 @@ class Small(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        torch.manual_seed(0)  # always the same weights
         self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
         self.norm1 = BatchNormAct2d(8)
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
@@ -81,14 +86,14 @@ def norms(net: nn.Module) -> int:
 @pytest.fixture(scope="module")
 def model() -> bytes:
     """`Small`, exported once for all tests of this file that are about something else."""
-    return onnx_engine._export(traced(Small()), images())
+    return export_file._export(traced(Small()), images())
 
 
 @pytest.fixture
 def exports(model: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts exports, and makes them quick: whatever the prefix, it is `Small` that comes out."""
     count: list[int] = []
-    monkeypatch.setattr(onnx_engine, "_export", lambda prefix, example: count.append(1) or model)
+    monkeypatch.setattr(export_file, "_export", lambda prefix, example: count.append(1) or model)
     return count
 
 
@@ -243,9 +248,15 @@ def test_agreement_is_a_share_of_the_scale_at_the_worst_boundary() -> None:
     assert agreement([a, a], [a]) == torch.inf
 
 
-def test_onnx_runtime_gives_every_boundary_for_any_batch(tmp_path: Path) -> None:
+def run_of(prefix: nn.Module, example: Tensor, *, key: str, cache: Path, runtime: Runtime = "openvino") -> Run:
+    """An exported prefix, ready to run."""
+    return runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
+
+
+@EACH
+def test_a_runtime_gives_every_boundary_for_any_batch(tmp_path: Path, runtime: Runtime) -> None:
     net = traced(Small())
-    run = onnx_run(net, images(), key="small", cache=tmp_path)
+    run = run_of(net, images(), key="small", cache=tmp_path, runtime=runtime)
     for count in (32, 5, 1):
         values = run(images(count))
         assert agreement(net(images(count)), values) < 1e-5
@@ -255,8 +266,19 @@ def test_onnx_runtime_gives_every_boundary_for_any_batch(tmp_path: Path) -> None
     last += 1  # memory of its own
 
 
-def test_an_image_gives_the_same_bits_in_any_batch(tmp_path: Path, exports: list[int]) -> None:
-    run, x = onnx_run(traced(Small()), images(), key="small", cache=tmp_path), images(32)
+@EACH
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_image_gives_the_same_bits_in_any_batch(
+    tmp_path: Path, exports: list[int], runtime: Runtime, threads: int
+) -> None:
+    before, x = torch.get_num_threads(), images(32)
+    one = run_of(traced(Small()), images(), key="small", cache=tmp_path, runtime=runtime)(x)
+    torch.set_num_threads(threads)
+    try:
+        run = run_of(traced(Small()), images(), key="small", cache=tmp_path, runtime=runtime)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, run(x), strict=True))
     whole, order = run(x), torch.randperm(32)
     for boundary, permuted in zip(whole, run(x[order]), strict=True):
         assert torch.equal(boundary[order], permuted)
@@ -266,30 +288,30 @@ def test_an_image_gives_the_same_bits_in_any_batch(tmp_path: Path, exports: list
 
 def test_an_export_is_made_once_for_a_key_and_size(tmp_path: Path, exports: list[int]) -> None:
     net = traced(Small())
-    assert not onnx_engine.is_kept(images(), key="a", cache=tmp_path)
-    first = onnx_run(net, images(), key="a", cache=tmp_path)(images())
-    assert onnx_engine.is_kept(images(), key="a", cache=tmp_path)
-    again = onnx_run(net, images(9), key="a", cache=tmp_path)(images())
+    assert not is_kept(images(), key="a", cache=tmp_path)
+    first = run_of(net, images(), key="a", cache=tmp_path)(images())
+    assert is_kept(images(), key="a", cache=tmp_path)
+    again = run_of(net, images(9), key="a", cache=tmp_path)(images())
     assert len(exports) == 1
     assert agreement(first, again) == 0
-    onnx_run(net, images(), key="b", cache=tmp_path)
-    onnx_run(net, images(size=20), key="a", cache=tmp_path)
+    run_of(net, images(), key="b", cache=tmp_path)
+    run_of(net, images(size=20), key="a", cache=tmp_path)
     assert len(exports) == 3
 
 
 def test_another_version_makes_another_export(
     tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
-    monkeypatch.setattr(onnx_engine, "_version", lambda package: "99.0")
-    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
+    run_of(traced(Small()), images(), key="a", cache=tmp_path)
+    monkeypatch.setattr(export_file, "_version", lambda package: "99.0")
+    run_of(traced(Small()), images(), key="a", cache=tmp_path)
     assert len(exports) == 2
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "no digest"])
 def test_a_damaged_export_is_made_again(tmp_path: Path, exports: list[int], harm: str) -> None:
     net = traced(Small())
-    onnx_run(net, images(), key="a", cache=tmp_path)
+    run_of(net, images(), key="a", cache=tmp_path)
     (file,) = tmp_path.rglob("*.onnx")
     content = bytearray(file.read_bytes())
     if harm == "flipped":
@@ -299,18 +321,22 @@ def test_a_damaged_export_is_made_again(tmp_path: Path, exports: list[int], harm
         file.write_bytes(content[:-100])
     else:
         (file if harm == "gone" else file.with_name("sha256")).unlink()
-    assert agreement(net(images()), onnx_run(net, images(), key="a", cache=tmp_path)(images())) < 1e-5
+    assert agreement(net(images()), run_of(net, images(), key="a", cache=tmp_path)(images())) < 1e-5
     assert len(exports) == 2
-    onnx_run(net, images(), key="a", cache=tmp_path)
+    run_of(net, images(), key="a", cache=tmp_path)
     assert len(exports) == 2
 
 
 @pytest.mark.slow
-def test_exporting_says_nothing(tmp_path: Path) -> None:
+def test_exporting_and_running_says_nothing_and_opens_no_connection(tmp_path: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path; from layerwise.frozen.onnx_engine import onnx_run\n"
+        "import sys; sys.addaudithook(lambda event, args: event.startswith('socket.') and print(event, args))\n"
+        "import torch; from pathlib import Path; from layerwise.frozen.exports import exported\n"
+        "from layerwise.frozen.runtimes import RUNTIMES, runtime_run\n"
         "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU6(inplace=True))\n"
-        "onnx_run(net, torch.zeros(2, 3, 8, 8), key='k', cache=Path(sys.argv[1]))"
+        "example = torch.zeros(2, 3, 8, 8)\n"
+        "model = exported(net, example, key='k', cache=Path(sys.argv[1]))\n"
+        "[runtime_run(runtime, model, example)(example) for runtime in RUNTIMES]"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -325,7 +351,7 @@ class Stubborn(nn.Module):
 
 def test_a_prefix_that_cannot_be_exported_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be exported to ONNX: .+frozen.engine=torch"):
-        onnx_run(Stubborn(), images(), key="a", cache=tmp_path)
+        run_of(Stubborn(), images(), key="a", cache=tmp_path)
     assert not list(tmp_path.rglob("*.onnx"))
 
 
@@ -342,29 +368,30 @@ def test_torch_when_asked_for_and_where_an_export_would_not_pay(tmp_path: Path, 
 
 
 def test_auto_takes_the_faster_engine(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    real, slow = infer._measured, "torch"
+    real, slow = infer._measured, set[str]()
 
     def measured(run: Run, engine: infer.Engine, example: Tensor) -> infer._Measured:
-        return infer._Measured(run, engine, 2.0 if engine == slow else 1.0)
+        return infer._Measured(run, engine, 2.0 if engine in slow else 1.0)
 
     monkeypatch.setattr(infer, "_measured", measured)
     net = traced(Small())
-    choice = chosen(net, "auto", tmp_path)
-    assert (choice.engine, choice.seconds_per_image, choice.note) == ("onnxruntime", 1.0, None)
-    assert agreement(net(images()), choice.run(images())) < 1e-5
-    slow = "onnxruntime"
-    assert chosen(net, "auto", tmp_path).engine == "torch"
-    assert real(choice.run, "onnxruntime", images()).seconds_per_image < 1
+    for first, behind in (("openvino", {"torch"}), ("onnxruntime", {"torch", "openvino"}), ("torch", set())):
+        slow = behind
+        choice = chosen(net, "auto", tmp_path)
+        assert (choice.engine, choice.note) == (first, None)
+        assert agreement(net(images()), choice.run(images())) < 1e-5
+    assert len(exports) == 1
+    assert real(choice.run, "torch", images()).seconds_per_image < 1
 
 
 def test_a_kept_export_lowers_the_bar(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer, "_measured", lambda run, engine, example: infer._Measured(run, engine, 0.01))
     net, tried = traced(Small()), []
-    real = infer._try_onnx
-    monkeypatch.setattr(infer, "_try_onnx", lambda *args: tried.append(1) or real(*args))
+    real = infer._faster
+    monkeypatch.setattr(infer, "_faster", lambda *args: tried.append(1) or real(*args))
     chosen(net, "auto", tmp_path, count=1000)  # 10 s in PyTorch
     assert not tried
-    onnx_run(net, images(), key="a", cache=tmp_path)
+    run_of(net, images(), key="a", cache=tmp_path)
     chosen(net, "auto", tmp_path, count=1000)
     assert tried
     assert len(exports) == 1
@@ -383,28 +410,45 @@ def test_a_gpu_runs_torch(tmp_path: Path, exports: list[int]) -> None:
     assert (choice.engine, exports) == ("torch", [])
 
 
-def test_without_onnx_runtime_auto_says_so_and_asking_for_it_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@EACH
+def test_without_a_runtime_auto_takes_another_and_asking_for_it_is_an_error(
+    tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch, runtime: Runtime
 ) -> None:
-    real = onnx_engine._version
-    monkeypatch.setattr(onnx_engine, "_version", lambda name: None if name == "onnxruntime" else real(name))
+    real = export_file._version
+    monkeypatch.setattr(export_file, "_version", lambda name: None if name == runtime else real(name))
+    monkeypatch.setattr(
+        infer, "_measured", lambda run, engine, _: infer._Measured(run, engine, 1 + (engine == "torch"))
+    )
+    choice = chosen(traced(Small()), "auto", tmp_path)
+    assert choice.engine == ({*RUNTIMES} - {runtime}).pop()
+    assert not choice.note
+    with pytest.raises(UsageError, match=f"needs {runtime}. pip install {runtime}"):
+        chosen(traced(Small()), runtime, tmp_path)
+
+
+def test_without_any_runtime_auto_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = export_file._version
+    monkeypatch.setattr(export_file, "_version", lambda name: None if name in RUNTIMES else real(name))
     choice = chosen(traced(Small()), "auto", tmp_path)
     assert choice.engine == "torch"
-    assert "pip install onnxruntime" in str(choice.note)
-    with pytest.raises(UsageError, match="needs onnxruntime. pip install onnxruntime"):
-        chosen(traced(Small()), "onnxruntime", tmp_path)
+    assert "pip install openvino" in str(choice.note) and "pip install onnxruntime" in str(choice.note)
 
 
 def test_what_cannot_be_exported_runs_in_torch_with_a_note(tmp_path: Path) -> None:
     choice = chosen(Stubborn(), "auto", tmp_path)
     assert choice.engine == "torch"
     assert "cannot be exported" in str(choice.note) and "runs in PyTorch" in str(choice.note)
-    with pytest.raises(UsageError, match="frozen.engine=torch"):
-        chosen(Stubborn(), "onnxruntime", tmp_path)
+    assert str(choice.note).count("cannot be exported") == 1
+    for runtime in RUNTIMES:
+        with pytest.raises(UsageError, match="frozen.engine=torch"):
+            chosen(Stubborn(), runtime, tmp_path)
 
 
-def test_an_export_that_gives_something_else_is_never_used(tmp_path: Path, exports: list[int]) -> None:
-    onnx_run(traced(Small()), images(), key="a", cache=tmp_path)
+@EACH
+def test_an_export_that_gives_something_else_is_never_used(
+    tmp_path: Path, exports: list[int], runtime: Runtime
+) -> None:
+    run_of(traced(Small()), images(), key="a", cache=tmp_path)
     other = traced(Small())
     with torch.no_grad():
         other.stem.weight *= 1.001  # type: ignore[union-attr,operator]
@@ -412,13 +456,13 @@ def test_an_export_that_gives_something_else_is_never_used(tmp_path: Path, expor
     assert choice.engine == "torch"
     assert "differ" in str(choice.note)
     with pytest.raises(UsageError, match="differ by .+ frozen.engine=torch"):
-        chosen(other, "onnxruntime", tmp_path)
+        chosen(other, runtime, tmp_path)
 
 
 def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[int]) -> None:
     net = traced(Small())
-    onnx_run(net, images(), key="a", cache=tmp_path)
-    kept = onnx_run(net, images(), key="a", cache=tmp_path)
+    run_of(net, images(), key="a", cache=tmp_path)
+    kept = run_of(net, images(), key="a", cache=tmp_path)
     assert len(exports) == 1
     assert agreement(net(images(20)), checked_batch(kept, net, images(20))) < 1e-5
     with torch.no_grad():
@@ -427,9 +471,12 @@ def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[i
         checked_batch(kept, net, images(20))
 
 
-def test_onnx_runtime_asked_for_is_used_however_few_the_images(tmp_path: Path, exports: list[int]) -> None:
-    choice = chosen(traced(Small()), "onnxruntime", tmp_path, count=1)
-    assert (choice.engine, choice.note) == ("onnxruntime", None)
+@EACH
+def test_a_runtime_asked_for_is_used_however_few_the_images(
+    tmp_path: Path, exports: list[int], runtime: Runtime
+) -> None:
+    choice = chosen(traced(Small()), runtime, tmp_path, count=1)
+    assert (choice.engine, choice.note) == (runtime, None)
     assert choice.seconds_per_image > 0
 
 
@@ -439,7 +486,7 @@ def test_onnx_runtime_asked_for_is_used_however_few_the_images(tmp_path: Path, e
     # DenseNet's norms stand before their convolutions: half of them cannot be folded.
     [("efficientnet_lite0", "body.blocks.3.2", 0), ("densenet121", "body.features.transition2.norm", 62)],
 )
-def test_both_engines_agree_with_a_backbone_at_several_boundaries(
+def test_all_engines_agree_with_a_backbone_at_several_boundaries(
     name: str, middle: str, left: int, tmp_path: Path
 ) -> None:
     net = build_model(name, classes=5, channels=3, size=96, pretrained=False, options={})
@@ -450,14 +497,16 @@ def test_both_engines_agree_with_a_backbone_at_several_boundaries(
     with torch.no_grad():
         ours = prefix(x)
     assert agreement(ours, torch_run(prefix, CPU)(x)) < 1e-5
-    assert agreement(ours, onnx_run(prefix, x, key=name, cache=tmp_path)(x)) < 1e-4
+    for runtime in RUNTIMES:
+        assert agreement(ours, run_of(prefix, x, key=name, cache=tmp_path, runtime=runtime)(x)) < 1e-4
 
 
 _FLUSHED = """
 import sys, torch
 from pathlib import Path
 from layerwise.device import pick
-from layerwise.frozen.onnx_engine import onnx_run
+from layerwise.frozen.exports import exported
+from layerwise.frozen.runtimes import runtime_run
 from torch import nn
 
 
@@ -471,12 +520,15 @@ class Prefix(nn.Module):
 
 
 pick("cpu")
-onnx_run(Prefix(), torch.zeros(2, 3, 8, 8), key="k", cache=Path(sys.argv[1]))
+example = torch.zeros(2, 3, 8, 8)
+runtime_run(sys.argv[2], exported(Prefix(), example, key="k", cache=Path(sys.argv[1])), example)(example)
 print((torch.full((8,), 1e-39) * 1.0).max().item())
 """
 
 
-def test_the_first_session_of_a_process_leaves_denormals_flushed(tmp_path: Path) -> None:
+@EACH
+def test_the_first_session_of_a_process_leaves_denormals_flushed(tmp_path: Path, runtime: Runtime) -> None:
     """In a process of its own, as only the first session sets it."""
-    done = subprocess.run([sys.executable, "-c", _FLUSHED, str(tmp_path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", _FLUSHED, str(tmp_path), runtime]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout.splitlines()[-1]) == 0.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.reliability import (
     abstain_threshold,
     answered,
     calibration,
     calibration_error,
     calibration_interval,
-    heated,
+    chance_error,
     reliability_curve,
 )
 
@@ -50,14 +51,14 @@ def test_true_probabilities_have_little_error_and_sharper_ones_much() -> None:
 
 def test_heating_undoes_sharpening_and_changes_no_answer() -> None:
     given, targets = drawn(5000, 3.0)
-    cooled = heated(given, 3.0)
+    cooled = Calibrator(3.0)(given)
     assert calibration_error(cooled, targets) < 0.02
     np.testing.assert_allclose(cooled, drawn(5000, 1.0)[0], atol=1e-12)
     np.testing.assert_array_equal(cooled.argmax(1), given.argmax(1))
 
 
 def test_certain_answers_can_be_heated() -> None:
-    found = heated(np.array([[1.0, 0.0, 0.0]]), 2.0)
+    found = Calibrator(2.0)(np.array([[1.0, 0.0, 0.0]]))
     assert np.isfinite(found).all() and found.sum() == pytest.approx(1.0)
 
 
@@ -107,8 +108,18 @@ def test_equal_confidences_are_answered_together() -> None:
 
 def test_the_record_holds_before_and_after() -> None:
     given, targets = drawn(3000, 2.5)
-    found = calibration(heated(given, 2.5), targets, 2.5, (heated(given, 2.5)[:500], targets[:500]))
+    found = calibration(given, targets, Calibrator(2.5), (given[:500], targets[:500]))
     assert found["ece"]["before"]["value"] == pytest.approx(calibration_error(given, targets))
     assert found["ece"]["after"]["high"] < found["ece"]["before"]["low"]
+    assert found["ece"]["after"]["value"] == pytest.approx(calibration_error(Calibrator(2.5)(given), targets))
+    assert found["abstain"][3]["threshold"] in Calibrator(2.5)(given[:500]).max(1)
+    assert found["chance"] == chance_error(Calibrator(2.5)(given))
     assert [row["wanted"] for row in found["abstain"]] == [0.01, 0.02, 0.05, 0.1]
-    assert calibration(given, targets, 1.0, None)["abstain"] == []
+    assert calibration(given, targets, Calibrator(), None)["abstain"] == []
+
+
+def test_chance_alone_is_what_true_probabilities_have() -> None:
+    given = drawn(2000)[0]
+    errors = [calibration_error(*drawn(2000, seed=seed)) for seed in range(30)]
+    assert chance_error(given) == pytest.approx(np.mean(errors), rel=0.1)
+    assert chance_error(given[:200]) > 2 * chance_error(given)

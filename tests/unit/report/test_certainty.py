@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layerwise.metrics.reliability import heated
+from layerwise.metrics.calibration import Calibrator
 from layerwise.metrics.summary import further
 from layerwise.report.page import write_report
 from layerwise.report.read import read_run
@@ -23,8 +23,8 @@ def run(tmp_path: Path) -> Path:
     scores = random.normal(size=(600, 2)) * 2
     probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     targets = (random.random(600) < probabilities[:, 1]).astype(np.int64)
-    cool = heated(probabilities, 1.0)
-    found = further(cool[:400], targets[:400], 1.5, (cool[400:], targets[400:]), CLASSES, [90, 10])
+    hot, cool = Calibrator(1 / 1.5)(probabilities), probabilities
+    found = further(hot[:400], targets[:400], Calibrator(1.5), (hot[400:], targets[400:]), CLASSES, [90, 10])
     figure = {"value": 0.8, "low": 0.7, "high": 0.9}
     metrics = {"task": "text-classification", "split": "test", "n": 400, "metrics": {"accuracy": figure}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics | {"verdict": "Better than chance."} | found))

@@ -255,6 +255,8 @@ def test_a_card_that_layerwise_never_writes_is_refused(model: Path) -> None:
         ('Unknown key "module"', {"module": "os.system"}),
         ("temperature", {"temperature": 0}),
         ("temperature", {"temperature": -1.0}),
+        ("smoothing", {"smoothing": 1.0}),
+        ("smoothing", {"smoothing": -0.1}),
         ("threshold", {"threshold": 1.5}),
         ("classes", {"classes": "abc"}),
         ("classes", {"classes": [1, 2]}),
@@ -276,6 +278,7 @@ def test_a_card_that_layerwise_never_writes_is_refused(model: Path) -> None:
             "train_counts",
             "precision",
             "temperature",
+            "smoothing",
             "threshold",
         ):  # with a default
             model.write_bytes(whole)

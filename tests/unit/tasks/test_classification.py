@@ -107,3 +107,16 @@ def test_an_answer_that_is_no_number_is_refused() -> None:
         broken.network.linear.bias[0] = float("nan")  # type: ignore[union-attr, operator]
     with pytest.raises(Diverged, match="20 of 20 validation examples"):
         broken.evaluate(batches().part("valid"))
+
+
+def test_smoothing_is_taken_back_but_of_members_of_an_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    def smoothing(undone: bool) -> float:
+        made = task(label_smoothing=0.3, smoothing_undone=undone)
+        made.begin(Candidate(name="seeing", epochs=1, learning_rate=0.1), steps=1)
+        random = np.random.default_rng(0)
+        share = random.beta(0.3, 0.3, 2000)
+        answers = np.stack([0.7 * share + 0.15, 0.85 - 0.7 * share], 1), (random.random(2000) > share).astype(np.int64)
+        monkeypatch.setattr(made, "predict", lambda _: answers)
+        return made.evaluate(iter([]))["smoothing"]
+
+    assert (smoothing(True), smoothing(False)) == (0.3, 0.0)

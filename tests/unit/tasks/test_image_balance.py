@@ -118,10 +118,10 @@ def test_class_means_are_those_of_the_frozen_network_whatever_has_trained(photos
     kept: list[Any] = []
     real = image_run.rivals
 
-    def rivals(found: Any, frozen: Any) -> Any:
-        kept.append(class_means(found, frozen))
+    def rivals(found: Any, frozen: Any, body: Any) -> Any:
+        kept.append(class_means(found, frozen, body))
         before = {name: tensor.clone() for name, tensor in frozen.frontier.task.network.state_dict().items()}
-        listed = real(found, frozen)
+        listed = real(found, frozen, body)
         after = frozen.frontier.task.network.state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
         return listed

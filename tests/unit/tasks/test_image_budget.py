@@ -13,8 +13,9 @@ from layerwise.config import build
 from layerwise.console import Silent
 from layerwise.engine import loop
 from layerwise.errors import RecipeError, UsageError
+from layerwise.frozen import plan
 from layerwise.store.run import RunFolder
-from layerwise.tasks import image_budget
+from layerwise.tasks import image_budget, image_plan
 from layerwise.tasks.recipe import ImageRecipe
 from layerwise_tests import images
 
@@ -77,3 +78,19 @@ def test_timing_a_network_changes_nothing_of_its_training(tmp_path: Path, monkey
     budget = api.run_training(data, RECIPE | {"budget": "1h"}, None, tmp_path / "budget", Silent())
     files = [(run.path / "model.safetensors") for run in (plain, budget)]
     assert api.load(files[0]).card.tensors_sha256 == api.load(files[1]).card.tensors_sha256
+
+
+@pytest.mark.parametrize(("seconds", "refit", "again"), [(1000, "auto", True), (130, "auto", False), (130, True, True)])
+def test_training_again_is_given_up_before_epochs(seconds: float, refit: Any, again: bool) -> None:
+    head = plan.StageFacts("head", "head", 1, "pooled", 2560, prefix=0.01, step=1e-5, score=1e-5, epoch=0.1, fit=0.2)
+    last = plan.StageFacts("last", "more", 6, "block", 30_000, prefix=0.008, step=0.01, score=0.003, epoch=0.3)
+    amounts = plan.Amounts(1000, 100, 100, views=2, missing=2200, disk=1e10, setup=0.0, finish=1.0, refit=True)
+    full = plan.decide([head, last], amounts)
+    longest = image_plan._within(full, [head, last], 1000, ImageRecipe(refit="auto"))[0].stages[-1].facts.epochs
+    found, notes = image_plan._within(full, [head, last], seconds, ImageRecipe(refit=refit, budget=seconds))
+    assert found.amounts.refit is again
+    assert found.seconds + found.refit <= seconds
+    said = "Given up for the budget: training again with the validation images."
+    assert (said in notes) is not again
+    if refit is True:
+        assert found.stages[-1].facts.epochs < longest

@@ -168,7 +168,7 @@ def test_evaluation_changes_nothing_and_leaves_training_as_it_was(transfer: Imag
     train(task, ALL, side=28)
     before, modes = copied(task.network), [module.training for module in task.network.modules()]
     found = task.evaluate(iter([batch(8, 28), batch(4, 28)]))
-    assert set(found) == {"loss", "accuracy", "macro_f1", "calibrated_loss", "temperature"}
+    assert set(found) == {"loss", "accuracy", "macro_f1", "calibrated_loss", "temperature", "smoothing"}
     assert not changed(task.network, before) and all(modes)
     assert [module.training for module in task.network.modules()] == modes
     train(transfer, LAST)
@@ -186,8 +186,6 @@ def test_a_prediction_does_not_depend_on_the_rest_of_its_batch() -> None:
     halves = [Batch(given.ids[cut], given.inputs[cut], given.targets[cut]) for cut in (slice(0, 4), slice(4, 8))]
     assert np.allclose(task.predict(iter(halves))[0], whole, atol=1e-5) and targets.tolist() == [0, 1, 2] * 2 + [0, 1]
     assert np.allclose(whole.sum(1), 1)
-    soft, _ = task.predict(iter([given]), temperature=10.0)
-    assert soft.max() < whole.max() and (soft.argmax(1) == whole.argmax(1)).all()
 
 
 def test_score_compares_by_the_metric_and_then_by_the_loss() -> None:
@@ -340,3 +338,12 @@ def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     task.load_weights(weights)
     probabilities, targets = task.predict(data.part("valid"))
     assert -np.log(probabilities[np.arange(16), targets]).mean() == pytest.approx(best["valid"]["loss"], rel=1e-6)
+
+
+def test_evaluation_offers_calibration_the_smoothing_that_was_trained_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    share = random.beta(0.3, 0.3, 2000)
+    learnt = np.stack([0.8 * share + 0.1, 0.9 - 0.8 * share], 1), (random.random(2000) > share).astype(np.int64)
+    monkeypatch.setattr("layerwise.tasks.image_classification.answers", lambda *_: learnt)
+    found = [make("resnet-small", label_smoothing=each).evaluate(iter([]))["smoothing"] for each in (0.0, 0.2)]
+    assert found == [0.0, 0.2]

@@ -370,13 +370,14 @@ def test_layers_with_other_settings_and_the_same_weights_are_another_network(
 
 @offline
 @pytest.mark.slow
-def test_each_engine_keeps_its_own(photos: Path, computed: list[int]) -> None:
-    pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
+@pytest.mark.parametrize(("engine", "name"), [("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")])
+def test_each_engine_keeps_its_own(photos: Path, computed: list[int], engine: str, name: str) -> None:
+    pytest.importorskip(engine), pytest.importorskip("onnxscript")
     filled(photos, recipe(stages=stages(HEAD)))
     computed.clear()
     show = Listening()
-    filled(photos, recipe(stages=stages(HEAD), frozen={"engine": "onnxruntime"}), show)
-    assert sum(computed) == TRAIN + VALID and "ONNX Runtime" in show.text
+    filled(photos, recipe(stages=stages(HEAD), frozen={"engine": engine}), show)
+    assert sum(computed) == TRAIN + VALID and name in show.text
     computed.clear()
     show = Listening()
     filled(photos, recipe(stages=stages(HEAD), frozen={"engine": "auto"}), show)
@@ -386,10 +387,11 @@ def test_each_engine_keeps_its_own(photos: Path, computed: list[int]) -> None:
 @pytest.mark.parametrize(
     ("left", "wanted"),
     [
-        ({"onnxruntime": 5, "torch": 900}, "onnxruntime"),
-        ({"onnxruntime": 900, "torch": 400}, "torch"),
-        ({"onnxruntime": 900, "torch": 700}, "auto"),
-        ({"onnxruntime": 900, "torch": 900}, "auto"),
+        ({"openvino": 900, "onnxruntime": 5, "torch": 900}, "onnxruntime"),
+        ({"openvino": 5, "onnxruntime": 900, "torch": 900}, "openvino"),
+        ({"openvino": 900, "onnxruntime": 900, "torch": 400}, "torch"),
+        ({"openvino": 900, "onnxruntime": 900, "torch": 700}, "auto"),
+        ({"openvino": 900, "onnxruntime": 900, "torch": 900}, "auto"),
     ],
 )
 def test_the_engine_that_has_kept_most_goes_on(left: dict[str, int], wanted: str) -> None:

