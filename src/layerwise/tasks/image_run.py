@@ -217,9 +217,8 @@ def _finish(
     tested = time.monotonic()
     body = PretrainedBody(found, device, frozen.engine) if frozen else None
     others, groups = rivals(found, frozen, body), groups_of(found.examples, rows)
-    seconds = {**seconds, "test": tested - began, "baselines": time.monotonic() - tested}
-    if refit:
-        seconds = {**seconds, "refit": refit.seconds}
+    again = {"refit": refit.seconds} if refit else {}
+    seconds = {**seconds, **again, "test": tested - began, "baselines": time.monotonic() - tested}
     metrics = summarize(
         task=TASK,
         split=found.held_out,
