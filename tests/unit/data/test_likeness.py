@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import tracemalloc
@@ -125,15 +126,22 @@ def test_beyond_the_cap_only_exact_copies_are_looked_for(monkeypatch: pytest.Mon
     assert near_copies(reader(pixels), np.arange(4)) == ((0, 2),)
 
 
+def tensor_bytes() -> int:
+    """Bytes of all tensors that live."""
+    found: dict[int, int] = {}
+    for each in gc.get_objects():
+        if type(each) is torch.Tensor:
+            with contextlib.suppress(RuntimeError):  # those that tracing leaves behind hold nothing
+                found[each.data_ptr()] = each.untyped_storage().nbytes()
+    return sum(found.values())
+
+
 def most_held(pixels: np.ndarray, count: int) -> int:
     """Bytes of tensors and of Python's and NumPy's own that live whenever pixels are read, at most."""
     held = [0]
 
     def read(rows: np.ndarray) -> torch.Tensor:
-        storages = {
-            each.data_ptr(): each.untyped_storage().nbytes() for each in gc.get_objects() if type(each) is torch.Tensor
-        }
-        held.append(sum(storages.values()) + tracemalloc.get_traced_memory()[0])
+        held.append(tensor_bytes() + tracemalloc.get_traced_memory()[0])
         return torch.from_numpy(pixels[rows])
 
     gc.collect()

@@ -68,7 +68,8 @@ def test_a_network_that_starts_random_trains_whole() -> None:
 
 
 def test_stages_of_the_users_own_replace_all_others() -> None:
-    own = [{"name": "mine", "epochs": 2, "learning_rate": 0.1, "share": 0.25, "solver": "steps", "keep": None}]
+    own = [{"name": "mine", "epochs": 2, "learning_rate": 0.1, "share": 0.25, "solver": "steps"}]
+    own[0] |= {"blend": 1.0, "keep": None}
     recipe = build(ImageRecipe, {"stages": own, "thaw": "full"})
     assert [stage.model_dump() for stage in stages(recipe, layers=LAYERS)] == own
 
