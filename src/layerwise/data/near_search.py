@@ -65,24 +65,20 @@ class Pairs:
     second: torch.Tensor
     form: torch.Tensor
     mirrored: torch.Tensor
-
     left: torch.Tensor
+
+    def columns(self) -> tuple[torch.Tensor, ...]:
+        """All five."""
+        return self.first, self.second, self.form, self.mirrored, self.left
 
     def only(self, which: torch.Tensor) -> Pairs:
         """Those, in that order."""
-        columns = (self.first, self.second, self.form, self.mirrored, self.left)
-        return Pairs(*(column[which] for column in columns))
+        return Pairs(*(column[which] for column in self.columns()))
 
-    def and_(self, others: Sequence[Pairs]) -> Pairs:
+    def followed_by(self, others: Sequence[Pairs]) -> Pairs:
         """These, then those."""
-        each = [self, *others]
-        return Pairs(
-            torch.cat([one.first for one in each]),
-            torch.cat([one.second for one in each]),
-            torch.cat([one.form for one in each]),
-            torch.cat([one.mirrored for one in each]),
-            torch.cat([one.left for one in each]),
-        )
+        each = zip(*(pairs.columns() for pairs in (self, *others)), strict=True)
+        return Pairs(*(torch.cat(column) for column in each))
 
 
 def blocks(count: int, size: int) -> Iterator[torch.Tensor]:
@@ -188,8 +184,8 @@ def candidates(small: Small) -> Pairs:
         waiting.append(pairs)
         count += len(pairs.first)
         if count > max(most, _WAITING):
-            best, waiting, count = _best(best.and_(waiting), most), [], 0
-    return _best(best.and_(waiting), most)
+            best, waiting, count = _best(best.followed_by(waiting), most), [], 0
+    return _best(best.followed_by(waiting), most)
 
 
 def _best(pairs: Pairs, most: int) -> Pairs:

@@ -49,7 +49,7 @@ def best_within(facts: Sequence[StageFacts], amounts: Amounts, seconds: float) -
     Returns:
         the shortest plan there is, and the best that ends in time, or none.
     """
-    plans = [decide(some, _with_views(amounts, views)) for some, views in _choices(facts, amounts)]
+    plans = [decide(some, amounts.but(views=views, refit=amounts.refit)) for some, views in _choices(facts, amounts)]
     shortest = min(plans, key=lambda plan: plan.seconds)
     fitting = [plan for plan in plans if plan.seconds + plan.refit <= seconds]
     return shortest, max(fitting, key=lambda plan: (_score(plan), -plan.seconds), default=None)
@@ -64,12 +64,6 @@ def _choices(facts: Sequence[StageFacts], amounts: Amounts) -> Iterator[tuple[li
         for count in range(1, len(thawed) + 1):
             for epochs in EPOCHS:
                 yield own + [replace(stage, epochs=epochs) for stage in thawed[:count]], views
-
-
-def _with_views(amounts: Amounts, views: int) -> Amounts:
-    """The amounts with so many views; what is missing shrinks in proportion."""
-    found = replace(amounts, views=views)
-    return replace(found, missing=round(amounts.missing * found.pictures / max(1, amounts.pictures)))
 
 
 def _score(plan: Plan) -> float:

@@ -232,9 +232,15 @@ def _pays(ours: _Measured, example: Tensor, images: int, key: str, cache: Path) 
 
 def _faster(ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
     """The first runtime that is faster than PyTorch, which stays where none is; a reason where none can be used."""
+    if not any(available(runtime) for runtime in RUNTIMES):
+        return " ".join(_incomplete(runtime) for runtime in RUNTIMES)
+    try:
+        model = exported(prefix, example, key=key, cache=cache)
+    except LayerwiseError as error:
+        return error.came
     reasons = []
     for runtime in RUNTIMES:
-        tried = _tried(runtime, prefix, example, key, cache)
+        tried = _tried(runtime, model, prefix, example)
         if isinstance(tried, str):
             reasons.append(tried)
         elif tried.seconds_per_image < ours.seconds_per_image:
@@ -242,12 +248,16 @@ def _faster(ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache
     return " ".join(dict.fromkeys(reasons)) if len(reasons) == len(RUNTIMES) else ours
 
 
-def _tried(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
+def _incomplete(runtime: Runtime) -> str:
+    return f"{NAMES[runtime]}, often faster, is not complete here (pip install {' '.join(lacking(runtime))})."
+
+
+def _tried(runtime: Runtime, model: bytes, prefix: nn.Module, example: Tensor) -> _Measured | str:
     """A runtime's rate, or why it cannot be used."""
-    if absent := lacking(runtime):
-        return f"{NAMES[runtime]}, often faster, is not complete here (pip install {' '.join(absent)})."
+    if not available(runtime):
+        return _incomplete(runtime)
     try:
-        run = runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
+        run = runtime_run(runtime, model, example)
         if (apart := _error(run(example), prefix, example)) > TOLERANCE:
             return f"{_disagrees(apart)}, with at most {TOLERANCE:g} allowed."
         return _measured(run, runtime, example)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 WRITE_RATE = 400e6  # bytes a second that a disk takes, flushed; a slow one still writes 100e6
@@ -76,6 +76,11 @@ class Amounts:
     def pictures(self) -> int:
         """All that would be kept at a cut: every view of what is trained on, the picture itself of the others."""
         return self.train * self.views + self.valid * (self.views if self.refit else 1)
+
+    def but(self, *, views: int, refit: bool) -> Amounts:
+        """With other views or refit; what is missing shrinks in proportion."""
+        found = replace(self, views=views, refit=refit)
+        return replace(found, missing=round(self.missing * found.pictures / max(1, self.pictures)))
 
 
 @dataclass(frozen=True)

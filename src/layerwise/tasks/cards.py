@@ -8,7 +8,7 @@ from typing import Any
 
 import layerwise
 from layerwise.device import Device
-from layerwise.metrics.calibration import Calibrator
+from layerwise.metrics.calibration import NONE, Calibrator
 from layerwise.store.model_file import ModelCard
 
 
@@ -21,7 +21,7 @@ def new_card(
     preprocess: Mapping[str, Any],
     classes: Sequence[str] = (),
     train_counts: Sequence[int] = (),
-    calibrator: Calibrator = Calibrator(),  # noqa: B008 - frozen
+    calibrator: Calibrator = NONE,
 ) -> ModelCard:
     """All but the hash of the tensors, which `save_model` fills in.
 

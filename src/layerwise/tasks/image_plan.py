@@ -106,7 +106,7 @@ def _within(
     shortest, best = best_within(facts, full.amounts, USABLE * left)
     if recipe.refit == "auto" and full.amounts.refit and (best is None or given_up(full, best)):
         # Epochs count for more than a tenth of the images.
-        without = plan.decide(facts, replace(full.amounts, refit=False, missing=_fewer(full.amounts)))
+        without = plan.decide(facts, full.amounts.but(views=full.amounts.views, refit=False))
         decided, notes = _within(without, facts, left, recipe)
         return decided, [*notes, "Given up for the budget: training again with the validation images."]
     if best is None:
@@ -114,11 +114,6 @@ def _within(
         raise too_short(recipe.budget or 0.0, spent + shortest.seconds / USABLE)
     lost = given_up(full, best)
     return best, [f"Given up for the budget: {', '.join(lost)}."] if lost else []
-
-
-def _fewer(amounts: plan.Amounts) -> int:
-    """Pictures that are missing where the validation part is kept as it is only."""
-    return round(amounts.missing * replace(amounts, refit=False).pictures / max(1, amounts.pictures))
 
 
 def _views(recipe: ImageRecipe, *, head_only: bool) -> tuple[int, list[str]]:

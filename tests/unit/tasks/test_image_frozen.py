@@ -371,8 +371,8 @@ def test_layers_with_other_settings_and_the_same_weights_are_another_network(
 @offline
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "name"), [("openvino", "OpenVINO"), ("onnxruntime", "ONNX Runtime")])
-def test_each_engine_keeps_its_own(photos: Path, computed: list[int], engine: str, name: str) -> None:
-    if not infer.available(engine):  # type: ignore[arg-type]
+def test_each_engine_keeps_its_own(photos: Path, computed: list[int], engine: infer.Engine, name: str) -> None:
+    if not infer.available(engine):
         pytest.skip(f"{name} or what the export needs is not installed")
     filled(photos, recipe(stages=stages(HEAD)))
     computed.clear()
