@@ -70,8 +70,8 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
             seen.extend(batch.inputs.clone())
             yield batch
 
-    def watched_answers(network: nn.Module, batches: Iterator[Batch], device: Device) -> Any:
-        return answers(network, watched(batches), device)
+    def watched_answers(network: nn.Module, batches: Iterator[Batch], device: Device, *blends: Any) -> Any:
+        return answers(network, watched(batches), device, *blends)
 
     monkeypatch.setattr(ImageClassification, "train_step", watched_step)
     monkeypatch.setattr(image_classification, "answers", watched_answers)

@@ -59,8 +59,11 @@ class Update:
         recipe: how.
         learning_rate: the highest of the schedule.
         steps: how many updates the schedule spans.
-        blend: how far evaluated weights lie on the way from the first ones to those that were trained, above 0 to 1
-            (M. Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+        blends: how far evaluated weights may lie on the way from the first ones to those that were trained, each above
+            0 to 1 (M. Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+
+    Attributes:
+        blend: that of them which counts; the first, until whoever evaluates has found a better one.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.ones(1))
@@ -77,15 +80,15 @@ class Update:
         *,
         learning_rate: float,
         steps: int,
-        blend: float = 1.0,
+        blends: Sequence[float] = (1.0,),
     ) -> None:
         self._recipe, self._learning_rate, self._steps, self._done = recipe, learning_rate, max(1, steps), 0
         self._rates = [group.rate for group in groups]
         self._parameters = [parameter for group in groups for parameter in group.parameters]
         self._optimizer = _optimizer(groups, recipe, learning_rate)
         self._average = [parameter.detach().clone() for parameter in self._parameters] if recipe.ema else []
-        self._start = [parameter.detach().clone() for parameter in self._parameters] if blend < 1 else []
-        self._blend = blend
+        self._start = [parameter.detach().clone() for parameter in self._parameters] if min(blends) < 1 else []
+        self.blends, self.blend = tuple(blends), blends[0]
 
     @property
     def learning_rate(self) -> float:
@@ -118,12 +121,17 @@ class Update:
             torch._foreach_lerp_(self._average, [p.detach() for p in self._parameters], 1 - decay)
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within it, the parameters hold what is evaluated: averages, where they are kept, and blended."""
+    def averaged(self, blend: float | None = None) -> Iterator[None]:
+        """Within it, the parameters hold what is evaluated: averages, where they are kept, and blended.
+
+        Args:
+            blend: one of `blends`; none for the one that counts.
+        """
+        blend = self.blend if blend is None else blend
         trained = [parameter.data for parameter in self._parameters]
         found = self._average or trained
-        if self._start:
-            found = [torch.lerp(*pair, self._blend) for pair in zip(self._start, found, strict=True)]
+        if blend < 1:
+            found = [torch.lerp(*pair, blend) for pair in zip(self._start, found, strict=True)]
         self._place(found)
         try:
             yield
@@ -135,11 +143,12 @@ class Update:
             parameter.data = value
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments, averages, first weights, rate and number of steps done; the parameters are the network's."""
+        """Moments, averages, first weights, blend, rate and number of steps done; the parameters are the network's."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "average": self._average,
             "start": self._start,
+            "blend": self.blend,
             "learning_rate": self._learning_rate,
             "done": self._done,
         }
@@ -151,6 +160,7 @@ class Update:
             own.copy_(saved)
         for own, saved in zip(self._start, state.get("start", ()), strict=True):  # older ones have none
             own.copy_(saved)
+        self.blend = float(state.get("blend", self.blend))
         self._learning_rate = float(state["learning_rate"])  # it may have been found, and not be the recipe's
         self._done = int(state["done"])
 

@@ -31,7 +31,7 @@ _DECAYS = (0.3, 0.03, 0.003)  # that are tried, from strong to weak
 _ITERATIONS = 50
 _PORTION = 4_000_000  # bytes of pictures that are shrunk at a time
 _TEMPERATURES = np.geomspace(1e-3, 1.0, 31)  # in units of the mean squared distance
-_FEW = 2000  # images of the reported part, of more of which another pass of the frozen layers is not cheap
+FEW = 2000  # images of the reported part, of more of which another pass of the frozen layers is not cheap
 
 Probabilities = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -130,7 +130,7 @@ def class_means(found: ImageData, frozen: Frozen, body: PretrainedBody) -> Proba
     cut = frozen.frontier.cut(0.0)
     # By what was planned, not by what lies on disk: a run that goes on says what an uninterrupted one does.
     kept = any(stage.keep and frozen.cuts[stage.name] == cut for stage in frozen.recipe.stages)
-    if cut is None or not kept or len(test) > _FEW:
+    if cut is None or not kept or len(test) > FEW:
         return None
     rows, values = body.features(np.concatenate(parts))
     assert len(rows) == sum(map(len, parts)), "no time was set"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -23,6 +24,9 @@ from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
 from layerwise.tasks.run_recipe import metric_of
 from layerwise.tasks.scoring import ranked, validation
+
+BLENDS = (0.5, 1.0)  # that a stage's `blend = "auto"` chooses from; the first among equals
+Blended = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @final
@@ -86,7 +90,8 @@ class ImageClassification:
                 self.network, self.recipe.optimizer.norm_bias_rate, self._thawed, self.recipe.thaw.depth_rate
             )
             optimizer = optimizer or self.recipe.optimizer
-            self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps, blend=stage.blend)
+            blends = BLENDS if stage.blend == "auto" else (stage.blend,)
+            self._update = Update(groups, optimizer, learning_rate=stage.learning_rate, steps=steps, blends=blends)
         self._train_mode()
 
     def _train_mode(self) -> None:
@@ -119,16 +124,32 @@ class ImageClassification:
         return {"loss": loss.item(), "accuracy": right.item()}, len(batch.ids)
 
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
-        """What `scoring.validation` says of all batches; the network goes on in training mode."""
-        with self._averaged():
-            probabilities, targets = answers(self._tail, batches, self._device)
+        """What `scoring.validation` says of all batches; the network goes on in training mode.
+
+        Of several blends the one that scores best counts from then on, and is said as "blend".
+        """
+        blends = self._update.blends if self._update else (1.0,)
+        found, targets = answers(
+            self._tail, batches, self._device, [partial(self._averaged, blend) for blend in blends]
+        )
         self._train_mode()
         self._validated = len(targets)
-        return validation(probabilities, targets, self.recipe.label_smoothing)
+        told = [validation(each, targets, self.recipe.label_smoothing) for each in found]
+        if self._update is None or len(blends) == 1:
+            return told[0]
+        best = max(range(len(blends)), key=lambda place: self.score(told[place]))
+        self._update.blend = blends[best]
+        return {**told[best], "blend": blends[best]}
 
-    def predict(self, batches: Iterator[Batch]) -> tuple[np.ndarray, np.ndarray]:
-        """Uncalibrated probabilities (n, classes) and targets (n,) of all batches of images."""
-        return answers(self.network, batches, self._device)
+    def predict(self, batches: Iterator[Batch], *, tail: nn.Module | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Uncalibrated probabilities (n, classes) and targets (n,) of all batches.
+
+        Args:
+            batches: of images.
+            tail: what of the network lies behind the cut that batches of activations come from.
+        """
+        (found,), targets = answers(tail or self.network, batches, self._device)
+        return found, targets
 
     def score(self, metrics: Metrics) -> list[float]:
         """The recipe's metric first; among equals, the lower calibrated loss."""
@@ -171,8 +192,8 @@ class ImageClassification:
         self.network.load_state_dict({**self._began, **state["network"]})
         owner.load_state_dict(state["update"])
 
-    def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        return self._update.averaged() if self._update else contextlib.nullcontext()
+    def _averaged(self, blend: float | None = None) -> contextlib.AbstractContextManager[None]:
+        return self._update.averaged(blend) if self._update else contextlib.nullcontext()
 
     def _changed(self) -> dict[str, torch.Tensor]:
         """The network's own tensors that are not as it began; all of a network that began random."""
@@ -197,17 +218,28 @@ def thawed(layers: list[nn.Module], share: float) -> tuple[list[nn.Module], list
     return layers[:first], layers[first:]
 
 
-def answers(network: nn.Module, batches: Iterator[Batch], device: Device) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, classes) and targets (n,) of all batches; the network is in eval mode afterwards."""
+def answers(
+    network: nn.Module, batches: Iterator[Batch], device: Device, blends: Sequence[Blended] = (contextlib.nullcontext,)
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Probabilities (n, classes) under each of several weights, and targets (n,), of all batches.
+
+    Args:
+        network: in eval mode afterwards.
+        batches: read once.
+        device: where it computes.
+        blends: each makes a context in which the network holds other weights.
+    """
     network.eval()
-    probabilities, targets = [], []
+    probabilities: list[list[np.ndarray]] = [[] for _ in blends]
+    targets = []
     with torch.inference_mode():
         for batch in batches:
-            with device.precision():
-                logits = network(batch.inputs).float()  # (B, classes)
-            probabilities.append(logits.double().softmax(1).cpu().numpy())
+            for blend, found in zip(blends, probabilities, strict=True):
+                with blend(), device.precision():
+                    logits = network(batch.inputs).float()  # (B, classes)
+                found.append(logits.double().softmax(1).cpu().numpy())
             targets.append(batch.targets.cpu().numpy())
-    return np.concatenate(probabilities), np.concatenate(targets)
+    return [np.concatenate(found) for found in probabilities], np.concatenate(targets)
 
 
 def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -21,12 +21,13 @@ from layerwise.errors import UsageError
 from layerwise.frozen import infer
 from layerwise.frozen.batches import Kept, Recomputed, keep, present
 from layerwise.frozen.cuts import Cut
-from layerwise.frozen.views import PLAIN, Views
+from layerwise.frozen.shelf import Shelf
+from layerwise.frozen.views import Views
 from layerwise.models import build_model
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData
-from layerwise.tasks.image_frozen import Frontier
+from layerwise.tasks.image_frozen import Frontier, plain
 
 SIDE = 16  # of the pixels that are looked at
 _BATCH = 64
@@ -43,10 +44,11 @@ class PretrainedBody:
         found: the data of a run of a pretrained network.
         device: where it computes.
         engine: that ran the frozen part; with another one, digits would hang on what was kept.
+        shelf: where the run has kept what this body gives; none where it has not.
     """
 
-    def __init__(self, found: ImageData, device: Device, engine: infer.Engine) -> None:
-        self._found, self._device, self._engine = found, device, engine
+    def __init__(self, found: ImageData, device: Device, engine: infer.Engine, shelf: Shelf | None = None) -> None:
+        self._found, self._device, self._engine, self._shelf = found, device, engine, shelf
 
     @functools.cached_property
     def _front(self) -> Frontier:
@@ -67,6 +69,9 @@ class PretrainedBody:
         Raises:
             UsageError: the network cannot be cut before its head.
         """
+        kept = self._kept(rows)
+        if kept is not None and kept.ndim == 2:
+            return rows, kept
         front = self._front
         cut = front.cut(0.0)
         if cut is None:
@@ -75,6 +80,21 @@ class PretrainedBody:
         with torch.no_grad():
             some, values = _read(front, cut, self._engine, rows, seconds)
             return some, pooled(front, values)
+
+    def _kept(self, rows: Rows) -> torch.Tensor | None:
+        """What the run has kept of these images, if it has of all."""
+        hashes, views = self._found.store.hashes, _views(self._found)
+        if self._shelf is None or not present(self._shelf, hashes, views, *plain(rows)).all():
+            return None
+        return Kept(self._shelf, hashes, views, _nothing).read(*plain(rows))
+
+
+def _nothing(rows: Rows, numbers: Rows) -> tuple[torch.Tensor, ...]:
+    raise AssertionError("all of it is kept")
+
+
+def _views(found: ImageData) -> Views:
+    return Views(AugmentRecipe(), count=1, refresh=0.0, seed=found.recipe.seed)
 
 
 def pixel_features(found: ImageData, rows: Rows) -> torch.Tensor:
@@ -98,7 +118,7 @@ def _front(found: ImageData, device: Device) -> Frontier:
         options=found.recipe.network,
     )
     task = ImageClassification(network, found.recipe, device, pretrained=True)
-    return Frontier(found, task, device, Views(AugmentRecipe(), count=1, refresh=0.0, seed=found.recipe.seed))
+    return Frontier(found, task, device, _views(found))
 
 
 def _read(
@@ -108,14 +128,14 @@ def _read(
     hashes, views = front.found.store.hashes, front.views
     with_shelf = front.found.recipe.frozen.keep
     shelf = front.shelf(cut, engine)
-    there = present(shelf, hashes, views, rows, _plain(rows)) & with_shelf
+    there = present(shelf, hashes, views, *plain(rows)) & with_shelf
     compute = front.compute([cut.name], engine, int((~there).sum()))
     some = rows if seconds is None or there.all() else _affordable(rows, there, compute, seconds)
     if with_shelf:
-        keep([shelf], hashes, views, some, _plain(some), compute, lambda done: None)
-        values = Kept(shelf, hashes, views, compute).read(some, _plain(some))
+        keep([shelf], hashes, views, *plain(some), compute, lambda done: None)
+        values = Kept(shelf, hashes, views, compute).read(*plain(some))
     else:
-        values = Recomputed(compute).read(some, _plain(some))
+        values = Recomputed(compute).read(*plain(some))
     front.close_shelves()
     front.forget_runs()
     return some, values
@@ -125,9 +145,9 @@ def _affordable(rows: Rows, there: NDArray[np.bool_], compute: Compute, seconds:
     """The rows that are kept, and as many of the others, evenly spread, as there is time for."""
     began, lacking = time.monotonic(), rows[~there]
     first = lacking[:_PROBE]
-    compute(first, _plain(first))  # which may take an export
+    compute(*plain(first))  # which may take an export
     warm = time.monotonic()
-    compute(first, _plain(first))
+    compute(*plain(first))
     now = time.monotonic()
     many = int(max(0.0, seconds - (now - began)) / max(1e-6, (now - warm) / len(first)))
     if many >= len(lacking):
@@ -143,7 +163,3 @@ def pooled(front: Frontier, values: torch.Tensor) -> torch.Tensor:
         return values
     assert isinstance(network, Transfer)
     return torch.cat([network.pool(part.to(front.device.place)).float().cpu() for part in torch.split(values, _BATCH)])
-
-
-def _plain(rows: Rows) -> Rows:
-    return np.full(len(rows), PLAIN, np.int64)

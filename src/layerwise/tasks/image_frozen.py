@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 import PIL
@@ -20,7 +20,7 @@ import polars as pl
 import torch
 from torch import nn
 
-from layerwise.console import Show
+from layerwise.console import Show, Silent
 from layerwise.data.cache import CACHE_BYTES, default_cache, folder_bytes
 from layerwise.data.loader import Normalise
 from layerwise.device import Device, give_back_memory
@@ -38,6 +38,7 @@ from layerwise.tasks.image_stage import begin
 from layerwise.tasks.recipe import ImageRecipe, Stage
 
 Wish = infer.Engine | Literal["auto"]
+Compute = Callable[[Rows, Rows], tuple[torch.Tensor, ...]]
 
 FORMAT = 1  # of what is kept; raise it when the value of an activation changes
 _PROBE = 16  # images that rates are measured on
@@ -53,9 +54,12 @@ class Frontier:
         task: holds the network.
         device: where it computes.
         views: of the training images.
+        judged: images beside training and validation of which what comes before the head will be asked for in the end.
     """
 
-    def __init__(self, found: ImageData, task: ImageClassification, device: Device, views: Views) -> None:
+    def __init__(
+        self, found: ImageData, task: ImageClassification, device: Device, views: Views, judged: Rows | None = None
+    ) -> None:
         self.found, self.task, self.device, self.views = found, task, device, views
         self.images = identities(found.store.hashes)
         self.train = ids_of(found.examples, "train")
@@ -64,6 +68,7 @@ class Frontier:
         self.net: Cuttable = trace(task.network, self.example[:2])
         self.root = default_cache() / "activations"
         self.refit = False  # whether the validation images will be trained on as well, in the end
+        self.judged = self.train[:0] if judged is None else judged
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._runs: dict[tuple[str, ...], infer.Chosen] = {}
 
@@ -98,7 +103,7 @@ class Frontier:
             )
         return self._runs[known]
 
-    def compute(self, names: Sequence[str], engine: Wish, pictures: int) -> Callable[[Rows, Rows], Any]:
+    def compute(self, names: Sequence[str], engine: Wish, pictures: int) -> Compute:
         """(B,) rows and (B,) views -> a tuple of activations, one a cut."""
 
         through = self.through(names, engine, pictures)
@@ -154,21 +159,25 @@ class Frontier:
         return rows, numbers.astype(np.int64)
 
     def lacking(self, cuts: Sequence[Cut], engine: str) -> int:
-        """Pictures that one of the cuts lacks."""
+        """Pictures that one of the cuts lacks, or that before the head those lack that will be judged."""
         rows, numbers = self.wanted()
-        hashes = self.found.store.hashes
-        counts = [missing(self.shelf(cut, engine), hashes, self.views, rows, numbers) for cut in cuts]
-        return max(counts, default=0)
+        hashes, views = self.found.store.hashes, self.views
+        counts = [missing(self.shelf(cut, engine), hashes, views, rows, numbers) for cut in cuts]
+        head = [self.shelf(cut, engine) for cut in cuts if cut == self.cut(0.0)]
+        return max(counts, default=0) + sum(missing(shelf, hashes, views, *plain(self.judged)) for shelf in head)
 
     def fill(self, cuts: Sequence[Cut], engine: infer.Engine, show: Show) -> None:
         """One pass over the pictures that any of these cuts lacks."""
-        shelves = [self.shelf(cut, engine) for cut in cuts]
-        rows, numbers = self.wanted()
-        lacking = self.lacking(cuts, engine)
+        shelves, hashes = [self.shelf(cut, engine) for cut in cuts], self.found.store.hashes
+        wanted, lacking = self.wanted(), self.lacking(cuts, engine)
         if lacking:
             compute = self.compute([cut.name for cut in cuts], engine, lacking)
-            with show.bar("frozen layers", len(rows)) as advance:  # those that are kept already count at once
-                keep(shelves, self.found.store.hashes, self.views, rows, numbers, compute, advance)
+            head = [place for place, cut in enumerate(cuts) if cut == self.cut(0.0)]
+            # Those that are kept already count at once.
+            with show.bar("frozen layers", len(wanted[0]) + len(head) * len(self.judged)) as advance:
+                keep(shelves, hashes, self.views, *wanted, compute, advance)
+                for place in head:
+                    keep([shelves[place]], hashes, self.views, *plain(self.judged), _only(compute, place), advance)
             self.forget_runs()
 
     def joined(self) -> Frontier:
@@ -193,6 +202,16 @@ class Frontier:
         return hashlib.sha256(f"{steps}\n{fingerprint(prefix.state_dict())}".encode()).hexdigest()
 
 
+def _only(compute: Compute, place: int) -> Compute:
+    """One of several activations."""
+    return lambda ids, numbers: compute(ids, numbers)[place : place + 1]
+
+
+def plain(rows: Rows) -> tuple[Rows, Rows]:
+    """Rows, and the numbers of the views that are the images themselves."""
+    return rows, np.full(len(rows), PLAIN, np.int64)
+
+
 @final
 @dataclass(frozen=True)
 class Frozen:
@@ -204,6 +223,7 @@ class Frozen:
         cuts: where each stage's network begins, by the stage's name; none for the pictures.
         plan: what is kept, and what it costs.
         engine: what runs the frozen part.
+        features: what the body gives before any training; none where it is not kept.
     """
 
     frontier: Frontier
@@ -211,6 +231,7 @@ class Frozen:
     cuts: Mapping[str, Cut | None]
     plan: plan.Plan
     engine: infer.Engine
+    features: Shelf | None
 
     def enter(self, stage: Stage, show: Show, resumed: bool) -> Batches:
         """Make the task ready for a stage; gives its batches, after computing what is to be kept."""
@@ -220,6 +241,17 @@ class Frozen:
         tail = None if cut is None else front.net.suffix(cut.name)
         begin(front.task, stage, batches, self.recipe, show, tail=tail, resumed=resumed)
         return batches
+
+    def validated(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the task answers to the validation part, (n, classes) uncalibrated, and what is right, (n,).
+
+        From what is kept for the last stage, where it keeps: nothing before its cut has ever been trained.
+        """
+        front, last = self.frontier, self.recipe.stages[-1]
+        cut = self.cuts[last.name]
+        if cut is None or not last.keep:
+            return front.task.predict(front.found.batches(front.device).part("valid"))
+        return front.task.predict(self._batches(last, cut, Silent()).part("valid"), tail=front.net.suffix(cut.name))
 
     def _batches(self, stage: Stage, cut: Cut, show: Show) -> FrozenBatches | Through:
         front, found, options = self.frontier, self.frontier.found, self.recipe.frozen

@@ -17,6 +17,7 @@ from layerwise.data.loader import Batch
 from layerwise.device import Device
 from layerwise.errors import RecipeError
 from layerwise.frozen import infer, plan
+from layerwise.frozen.batches import Rows
 from layerwise.frozen.budget import best_within, given_up
 from layerwise.frozen.cuts import Cut
 from layerwise.frozen.form import Form
@@ -41,7 +42,14 @@ _FOLDED = 15  # times a row that is fitted to for cross-validation, beside the f
 _SAVE, _SAVE_RATE, _MOMENTS = 0.05, 150e6, 2
 
 
-def freeze(found: ImageData, task: ImageClassification, device: Device, left: float | None, show: Show) -> Frozen:
+def freeze(
+    found: ImageData,
+    task: ImageClassification,
+    device: Device,
+    left: float | None,
+    show: Show,
+    judged: Rows | None = None,
+) -> Frozen:
     """Decide what of a transfer run is kept, and say so.
 
     Args:
@@ -50,6 +58,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         device: where it computes.
         left: seconds that the run may still take; none for all the time in the world.
         show: the plan is printed there.
+        judged: other images of which what comes before the head will be asked for in the end.
 
     Raises:
         UsageError: the time does not reach for anything.
@@ -57,7 +66,8 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     began, recipe = time.monotonic(), found.recipe
     layers = len(body_layers(task.network))
     count, notes = _views(recipe, head_only=all(not stage.share for stage in stages(recipe, layers=layers)))
-    front = Frontier(found, task, device, Views(recipe.augment, count, recipe.frozen.refresh or 0.0, recipe.seed))
+    views = Views(recipe.augment, count, recipe.frozen.refresh or 0.0, recipe.seed)
+    front = Frontier(found, task, device, views, judged)
     small = len(front.valid) < _FEW and not found.valid_given
     front.refit = recipe.refit is True or (recipe.refit == "auto" and small)
     keeps = recipe.frozen.keep and not recipe.augment.mixup
@@ -79,7 +89,7 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
         missing=lacking,
         disk=room(front, recipe, {each.cut: each.row_bytes for each in facts}, lacking),
         setup=time.monotonic() - began,
-        finish=rates.whole * sum(len(ids_of(found.examples, part)) for part in ("valid", "test")),
+        finish=rates.whole * (len(ids_of(found.examples, "test")) + (0 if keeps else len(front.valid))),
         refit=front.refit,
     )
     decided = plan.decide(facts, amounts)
@@ -96,7 +106,10 @@ def freeze(found: ImageData, task: ImageClassification, device: Device, left: fl
     words = {"engine": infer.NAMES[engine], "views": _words(front, decided), "place": front.where()}
     for line in [*plan.lines(decided, **words), *notes]:
         show.say(line)
-    return Frozen(front, _settled(recipe, wanted, decided, engine, front.views.refresh), cuts, decided, engine)
+    settled = _settled(recipe, wanted, decided, engine, front.views.refresh)
+    head = front.cut(0.0)
+    features = front.shelf(head, engine) if head in distinct.values() and head is not None and keeps else None
+    return Frozen(front, settled, cuts, decided, engine, features)
 
 
 def _within(

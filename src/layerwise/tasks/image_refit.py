@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -19,13 +19,29 @@ from layerwise.device import seed as set_seed
 from layerwise.engine.loop import Batches, Metrics
 from layerwise.errors import Diverged
 from layerwise.tasks.image_frozen import Frozen
-from layerwise.tasks.recipe import Stage
 
 Lines = Sequence[Mapping[str, Any]]  # of log.jsonl
 
 
-def path(history: Lines) -> list[tuple[int, int, int]]:
-    """The way to the kept weights: (number of the stage, its first epoch counted over all stages, epochs).
+@dataclass(frozen=True)
+class Leg:
+    """A stage of the way to the kept weights.
+
+    Args:
+        stage: its number.
+        first: its first epoch, counted over all stages.
+        epochs: up to its best one.
+        blend: of that epoch, where it was chosen by validation.
+    """
+
+    stage: int
+    first: int
+    epochs: int
+    blend: float | None = None
+
+
+def path(history: Lines) -> list[Leg]:
+    """The way to the kept weights.
 
     Each stage begins with the best weights so far, so a stage in which nothing became better is no part of it.
 
@@ -34,16 +50,17 @@ def path(history: Lines) -> list[tuple[int, int, int]]:
 
     Example:
         >>> lines = [(0, 0, True), (1, 0, False), (1, 1, True), (1, 2, False)]
-        >>> path([dict(zip(("stage_index", "epoch", "best"), line)) for line in lines])
+        >>> names = ("stage_index", "epoch", "best")
+        >>> legs = path([dict(zip(names, line)) | {"valid": {"blend": 0.5}} for line in lines])
+        >>> [(leg.stage, leg.first, leg.epochs) for leg in legs]
         [(0, 0, 1), (1, 1, 2)]
     """
-    first: dict[int, int] = {}
-    epochs: dict[int, int] = {}
+    found: dict[int, Leg] = {}
     for place, line in enumerate(history):
-        first.setdefault(line["stage_index"], place - line["epoch"])
         if line["best"]:
-            epochs[line["stage_index"]] = line["epoch"] + 1
-    return [(stage, first[stage], count) for stage, count in epochs.items()]
+            stage, epoch = line["stage_index"], line["epoch"]
+            found[stage] = Leg(stage, place - epoch, epoch + 1, line["valid"].get("blend"))
+    return list(found.values())
 
 
 @final
@@ -76,9 +93,9 @@ class Refit:
             history: of the finished run; the task holds its kept weights.
         """
         began, front = time.monotonic(), self._frozen.frontier
-        task, found = front.task, front.found
+        task = front.task
         before: Metrics = next(line["valid"] for line in reversed(history) if line["best"])
-        self.valid = task.predict(found.batches(front.device).part("valid"))
+        self.valid = self._frozen.validated()
         kept, taken = task.weights(), path(history)
         after = self._trained(taken)
         # Nothing is left to judge by, but what was trained on must not be answered worse than when it was not.
@@ -87,29 +104,32 @@ class Refit:
             task.load_weights(kept)
         self.record = {
             "examples": len(front.train) + len(front.valid),
-            "epochs": {self._frozen.recipe.stages[stage].name: epochs for stage, _, epochs in taken},
+            "epochs": {self._frozen.recipe.stages[leg.stage].name: leg.epochs for leg in taken},
             "kept": good,
         }
         self.seconds = time.monotonic() - began
         self._show.say(_said(self.record))
 
-    def _trained(self, taken: Sequence[tuple[int, int, int]]) -> Metrics | None:
+    def _trained(self, taken: Sequence[Leg]) -> Metrics | None:
         """What the validation part is answered like afterwards; none where a loss was not finite."""
         task = self._frozen.frontier.task
         task.load_weights({})
         try:
-            for stage, first, epochs in taken:
-                batches = self._stage(self._frozen.recipe.stages[stage], first, epochs)
+            for leg in taken:
+                batches = self._stage(leg)
                 task.load_weights(task.weights())  # as they are evaluated: the next stage begins with them
             return task.evaluate(batches.part("valid"))
         except Diverged:
             return None
 
-    def _stage(self, stage: Stage, first: int, epochs: int) -> Batches:
+    def _stage(self, leg: Leg) -> Batches:
+        stage = self._frozen.recipe.stages[leg.stage]
+        if leg.blend is not None:
+            stage = stage.model_copy(update={"blend": leg.blend})
         joined = replace(self._frozen, frontier=self._frozen.frontier.joined())
         batches, task = joined.enter(stage, self._show, False), joined.frontier.task
-        with self._show.bar(f"stage {stage.name}, with the validation images", epochs * batches.steps) as advance:
-            for epoch in range(first, first + epochs):
+        with self._show.bar(f"stage {stage.name}, with the validation images", leg.epochs * batches.steps) as advance:
+            for epoch in range(leg.first, leg.first + leg.epochs):
                 for step, batch in enumerate(batches.train(epoch)):
                     set_seed(joined.recipe.seed, epoch, step)
                     task.train_step(batch)

@@ -30,7 +30,7 @@ from layerwise.tasks.balance import SHARE as TRIALS
 from layerwise.tasks.balance import class_weights, record
 from layerwise.tasks.cards import new_card
 from layerwise.tasks.image_balance import balanced_stages, balanced_whole
-from layerwise.tasks.image_baselines import MEANS, rivals
+from layerwise.tasks.image_baselines import FEW, MEANS, rivals
 from layerwise.tasks.image_budget import choose_body, whole_epochs
 from layerwise.tasks.image_classification import ImageClassification
 from layerwise.tasks.image_data import ImageData, ids_of
@@ -45,7 +45,7 @@ from layerwise.tasks.loaded import groups_of, judged
 from layerwise.tasks.own_network import CUSTOM, not_given, try_out
 from layerwise.tasks.recipe import ImageRecipe, Stage, stages
 from layerwise.tasks.scoring import calibrator_in
-from layerwise.tasks.suspects import held_out_images, with_suspects
+from layerwise.tasks.suspects import held_out_images, labelled, with_suspects
 
 _THUMBNAIL = 128
 # Of a budget: the share that the reported part takes of a network from scratch, and seconds of the files of the end.
@@ -95,7 +95,8 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         found = image_search.searched(found, task, device, show)
     if pretrained:
         # A trial of how to balance classes comes after the plan, which leaves time for it.
-        frozen = freeze(found, task, device, left(1 - TRIALS if recipe.balance.way is True else 1.0), show)
+        time_left = left(1 - TRIALS if recipe.balance.way is True else 1.0)
+        frozen = freeze(found, task, device, time_left, show, _judged(found))
         frozen = balanced_stages(frozen, left(), show)
         found, enter, finish = frozen.frontier.found, frozen.enter, frozen.plan.amounts.finish + frozen.plan.refit
         recipe = frozen.recipe
@@ -118,6 +119,14 @@ def prepare(data: Any, values: Mapping[str, Any], network: nn.Module | None, sho
         explain=recipe.explain,
         refit=refit,
     )
+
+
+def _judged(found: ImageData) -> np.ndarray:
+    """Images of the reported part of which baselines and the search for wrong labels will ask for features."""
+    rows = ids_of(found.examples, "test")
+    if found.recipe.budget is not None:
+        return rows[:0]  # they take what time is left
+    return rows if len(rows) <= FEW else np.intersect1d(rows, labelled(found.examples))
 
 
 def _whole(
@@ -212,10 +221,10 @@ def _finish(
     calibrator, (uncalibrated, targets) = calibrator_in(kept), task.predict(batches.part("test"))
     probabilities = calibrator(uncalibrated)
     # What is trained on validation says nothing any more, so the answers from before count.
-    valid = (refit and refit.valid) or task.predict(batches.part("valid"))
+    valid = (refit and refit.valid) or (frozen.validated() if frozen else task.predict(batches.part("valid")))
     give_back_memory()
     tested = time.monotonic()
-    body = PretrainedBody(found, device, frozen.engine) if frozen else None
+    body = PretrainedBody(found, device, frozen.engine, frozen.features) if frozen else None
     others, groups = rivals(found, frozen, body), groups_of(found.examples, rows)
     again = {"refit": refit.seconds} if refit else {}
     seconds = {**seconds, **again, "test": tested - began, "baselines": time.monotonic() - tested}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -16,6 +16,7 @@ from layerwise.tasks.run_recipe import EXPLAINED, BalanceRecipe, Explain, Readin
 from layerwise.tasks.scoring import Metric
 
 Solver = Literal["steps", "lbfgs"]
+Share = Annotated[float, pydantic.Field(gt=0.0, le=1.0)]
 
 
 class DataRecipe(Reading):
@@ -43,8 +44,9 @@ class ThawRecipe(Section):
     share: float | None = pydantic.Field(None, ge=0.0, le=1.0)  # of the body's layers, counted from the last
     last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
     depth_rate: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # the rate of the first thawed layer beside the last's
-    # How far the weights that are validated and kept lie on the way from those of the stage before to the trained ones.
-    blend: float = pydantic.Field(0.5, gt=0.0, le=1.0)
+    # How far the weights that are validated and kept lie on the way from those of the stage before to the trained ones;
+    # auto: half way or all of it, whichever validates better.
+    blend: Share | Literal["auto"] = "auto"
     # Of batch normalisation in thawed layers: frozen keeps what ImageNet measured, trained follows the batches.
     statistics: Literal["frozen", "trained"] = "frozen"
 
@@ -89,7 +91,7 @@ class Stage(Section):
     # lbfgs fits a linear head to all kept features at once: in one epoch with the penalty on its weights that is best
     # in cross-validation, in several with ever weaker ones.
     solver: Solver = "steps"
-    blend: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # of the stage; see `ThawRecipe.blend`
+    blend: Share | Literal["auto"] = 1.0  # of the stage; see `ThawRecipe.blend`
     keep: bool | None = None  # what the frozen layers give; None: the plan decides
 
 

@@ -125,7 +125,7 @@ def test_blended_weights_lie_between_the_first_ones_and_the_trained_ones(ema: fl
         net = network()
         first = net[0].weight.detach().clone()
         update = Update(
-            [Group(list(net.parameters()))], OptimizerRecipe(ema=ema), learning_rate=0.1, steps=9, blend=blend
+            [Group(list(net.parameters()))], OptimizerRecipe(ema=ema), learning_rate=0.1, steps=9, blends=(blend,)
         )
         for step in range(9):
             update(loss_of(net, step))
@@ -142,14 +142,16 @@ def test_going_on_from_a_saved_state_is_bit_equal(name: str) -> None:
 
     def run(stop: int | None) -> list[torch.Tensor]:
         net = network()
-        update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blend=0.5)
+        update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blends=(0.5, 1.0))
         for step in range(10):
             if step == stop:
                 weights = {key: value.clone() for key, value in net.state_dict().items()}
                 state = update.state_dict()
                 net = network()
                 net.load_state_dict(weights)
-                update = Update([Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blend=0.5)
+                update = Update(
+                    [Group(list(net.parameters()))], recipe, learning_rate=0.05, steps=10, blends=(0.5, 1.0)
+                )
                 update.load_state_dict(state)
             update(loss_of(net, step))
         with update.averaged():

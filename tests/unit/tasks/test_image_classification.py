@@ -201,7 +201,7 @@ def test_the_metric_auto_is_accuracy_only_where_many_validate(monkeypatch: pytes
     task = make("cnn-28")
     good, worse = figures(0.2, 0.9, 0.5), figures(0.1, 0.8, 0.6)
     for count, better in [(999, worse), (1000, good)]:
-        found = (np.full((count, 3), 1 / 3), np.zeros(count, np.int64))
+        found = ([np.full((count, 3), 1 / 3)], np.zeros(count, np.int64))
         monkeypatch.setattr(image_classification, "answers", lambda *given, found=found: found)
         task.begin(ALL, steps=1)
         task.evaluate(iter([]))
@@ -343,7 +343,31 @@ def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path) -> None:
 def test_evaluation_offers_calibration_the_smoothing_that_was_trained_with(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     share = random.beta(0.3, 0.3, 2000)
-    learnt = np.stack([0.8 * share + 0.1, 0.9 - 0.8 * share], 1), (random.random(2000) > share).astype(np.int64)
+    learnt = [np.stack([0.8 * share + 0.1, 0.9 - 0.8 * share], 1)], (random.random(2000) > share).astype(np.int64)
     monkeypatch.setattr("layerwise.tasks.image_classification.answers", lambda *_: learnt)
     found = [make("resnet-small", label_smoothing=each).evaluate(iter([]))["smoothing"] for each in (0.0, 0.2)]
     assert found == [0.0, 0.2]
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.6], ids=["trained weights are better", "half-way weights are better"])
+def test_of_several_blends_the_one_that_validates_best_is_told_kept_and_saved(rate: float) -> None:
+    def run(blend: Any) -> ImageClassification:
+        task = make("cnn-28", stop={"metric": "loss"}, optimizer={"name": "sgd", "momentum": 0.0}, dropout=0.0)
+        task.begin(ALL.model_copy(update={"blend": blend, "learning_rate": rate}), steps=4)
+        for _ in range(4):
+            task.train_step(batch(side=28))
+        return task
+
+    either = {blend: run(blend) for blend in (0.5, 1.0)}
+    told = {blend: task.evaluate(iter([batch(side=28)] * 2)) for blend, task in either.items()}
+    better = min(told, key=lambda blend: told[blend]["loss"])
+    assert better == (1.0 if rate < 0.1 else 0.5)
+    task = run("auto")
+    before = copied(task.network)
+    assert task.evaluate(iter([batch(side=28)] * 2)) == {**told[better], "blend": better}
+    assert not changed(task.network, before)  # training goes on from where it was
+    wanted = either[better].weights()
+    assert all(torch.equal(value, wanted[name]) for name, value in task.weights().items())
+    other = run("auto")
+    other.load_state_dict(task.state_dict())
+    assert all(torch.equal(value, wanted[name]) for name, value in other.weights().items())

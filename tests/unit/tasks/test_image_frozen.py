@@ -29,7 +29,8 @@ from layerwise.frozen import batches, infer, shelf
 from layerwise.models import body_layers, build_model, find_model
 from layerwise.models.weights import wheel_file
 from layerwise.store.model_file import load_model
-from layerwise.tasks import image_frozen, image_plan, image_run
+from layerwise.tasks import image_features, image_frozen, image_plan, image_run
+from layerwise.tasks.image_data import ImageData
 from layerwise.tasks.job import Job
 from layerwise_tests import images
 from layerwise_tests.runs import fingerprint, stop_after
@@ -40,6 +41,7 @@ offline = pytest.mark.skipif(
 )
 
 TRAIN, VALID, TEST = 18, 6, 6
+ALL = TRAIN + VALID + TEST  # before the head, those that will be reported on are kept as well
 HEAD = {"name": "head", "epochs": 2, "learning_rate": 5e-3, "share": 0.0}
 LAST = {"name": "last", "epochs": 1, "learning_rate": 2e-4, "share": 0.2}
 MORE = {"name": "more", "epochs": 1, "learning_rate": 1e-4, "share": 0.5}
@@ -273,11 +275,39 @@ def test_what_is_kept_already_is_not_computed_again(photos: Path, tmp_path: Path
     values = recipe(stages=stages(HEAD, LAST))
     show = Listening()
     filled(photos, values, show)
-    assert computed == [TRAIN + VALID] and show.bars["frozen layers"] == (TRAIN + VALID,) * 2
+    assert computed == [TRAIN + VALID, TEST] and show.bars["frozen layers"] == (ALL, ALL)
     computed.clear()
     show = Listening()
     filled(photos, values, show)
     assert not computed and "found kept" in show.text and "frozen layers" not in show.bars
+
+
+@offline
+@pytest.mark.slow
+@pytest.mark.parametrize("some", [stages(HEAD, LAST), stages(LAST), stages(HEAD, LAST, keep=False)])
+def test_what_is_judged_is_the_network_and_the_body_from_before_whatever_is_kept(
+    some: list[dict[str, Any]], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[ImageData] = []
+    real = image_features._front
+    monkeypatch.setattr(image_features, "_front", lambda found, device: (built.append(found), real(found, device))[1])
+    job = prepare(photos, recipe(stages=some))
+    frozen = job.enter.__self__  # type: ignore[attr-defined]
+    assert isinstance(frozen, image_frozen.Frozen)
+    front, kept = frozen.frontier, bool(some[0]["keep"])
+    before = image_features.PretrainedBody(front.found, front.device, "torch").features(front.judged)[1]
+    built.clear()
+    for stage in job.stages:
+        for batch in job.enter(stage, Silent(), False).train(0):
+            front.task.train_step(batch)
+    pictures = front.task.predict(front.found.batches(front.device).part("valid"))
+    answers, targets = frozen.validated()
+    assert np.array_equal(targets, pictures[1]) and np.allclose(answers, pictures[0], atol=2e-3)
+    assert np.allclose(answers, pictures[0], atol=1e-6) is not kept  # float16, or the pictures themselves
+    body = image_features.PretrainedBody(front.found, front.device, "torch", frozen.features)
+    assert torch.equal(body.features(front.judged)[1], before)
+    # No second network where the first has kept what comes before its head.
+    assert bool(built) is (some[0]["name"] != "head" or not kept)
 
 
 @offline
@@ -310,7 +340,7 @@ def test_an_image_that_changed_is_computed_and_only_it(photos: Path, tmp_path: P
     computed.clear()
     show = Listening()
     filled(own, values, show)
-    assert computed == [1] and show.bars["frozen layers"] == (TRAIN + VALID,) * 2
+    assert computed == [1, 0] and show.bars["frozen layers"] == (ALL, ALL)
 
 
 @offline
@@ -365,7 +395,7 @@ def test_layers_with_other_settings_and_the_same_weights_are_another_network(
 
     monkeypatch.setattr(image_run, "build_model", softer)
     filled(photos, values)
-    assert sum(computed) == TRAIN + VALID
+    assert sum(computed) == ALL
 
 
 @offline
@@ -378,7 +408,7 @@ def test_each_engine_keeps_its_own(photos: Path, computed: list[int], engine: in
     computed.clear()
     show = Listening()
     filled(photos, recipe(stages=stages(HEAD), frozen={"engine": engine}), show)
-    assert sum(computed) == TRAIN + VALID and name in show.text
+    assert sum(computed) == ALL and name in show.text
     computed.clear()
     show = Listening()
     filled(photos, recipe(stages=stages(HEAD), frozen={"engine": "auto"}), show)

@@ -19,7 +19,7 @@ from layerwise.models.weights import wheel_file
 from layerwise.store.model_file import load_model
 from layerwise.tasks import image_plan, image_refit, image_run
 from layerwise.tasks.image_data import ids_of
-from layerwise.tasks.image_refit import Refit, path
+from layerwise.tasks.image_refit import Leg, Refit, path
 from layerwise.tasks.job import Job
 from layerwise.tasks.recipe import ImageRecipe, stages
 from layerwise_tests import images
@@ -62,27 +62,30 @@ def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> 
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def lines(*some: tuple[int, int, bool]) -> list[dict[str, Any]]:
-    return [dict(zip(("stage_index", "epoch", "best"), line, strict=True)) for line in some]
+def lines(*some: tuple[int, int, bool], blends: tuple[float | None, ...] = ()) -> list[dict[str, Any]]:
+    valid = [{"blend": each} if each else {} for each in (blends or (None,) * len(some))]
+    names = ("stage_index", "epoch", "best", "valid")
+    return [dict(zip(names, (*line, each), strict=True)) for line, each in zip(some, valid, strict=True)]
 
 
 @pytest.mark.parametrize(
     ("history", "expected"),
     [
-        (lines((0, 0, True)), [(0, 0, 1)]),
-        (lines((0, 0, True), (1, 0, True), (1, 1, True), (1, 2, False)), [(0, 0, 1), (1, 1, 2)]),
-        (lines((0, 0, True), (1, 0, False), (1, 1, False)), [(0, 0, 1)]),
+        (lines((0, 0, True)), [Leg(0, 0, 1)]),
+        (lines((0, 0, True), (1, 0, True), (1, 1, True), (1, 2, False)), [Leg(0, 0, 1), Leg(1, 1, 2)]),
+        (lines((0, 0, True), (1, 0, False), (1, 1, False)), [Leg(0, 0, 1)]),
         # A stage in which nothing became better is passed over, and its epochs still count for what is drawn.
-        (lines((0, 0, False), (0, 1, True), (1, 0, False), (2, 0, True)), [(0, 0, 2), (2, 3, 1)]),
+        (lines((0, 0, False), (0, 1, True), (1, 0, False), (2, 0, True)), [Leg(0, 0, 2), Leg(2, 3, 1)]),
+        (lines((0, 0, True), (1, 0, True), (1, 1, True), blends=(None, 1.0, 0.5)), [Leg(0, 0, 1), Leg(1, 1, 2, 0.5)]),
     ],
 )
-def test_the_way_to_the_kept_weights(history: list[dict[str, Any]], expected: list[tuple[int, int, int]]) -> None:
+def test_the_way_to_the_kept_weights(history: list[dict[str, Any]], expected: list[Leg]) -> None:
     assert path(history) == expected
 
 
 def test_thawed_stages_are_blended_and_a_first_stage_is_not() -> None:
     found = stages(ImageRecipe(epochs=10), layers=90, fits=True)
-    assert [stage.blend for stage in found] == [1.0, 0.5]
+    assert [stage.blend for stage in found] == [1.0, "auto"]
     whole = ImageRecipe.model_validate({"epochs": 10, "thaw": {"mode": "full", "blend": 0.75}})
     assert [stage.blend for stage in stages(whole, layers=90)] == [1.0, 0.75, 0.75]
     assert [stage.blend for stage in stages(ImageRecipe(), layers=0)] == [1.0]
