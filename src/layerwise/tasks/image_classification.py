@@ -23,9 +23,9 @@ from layerwise.models import body_layers
 from layerwise.models.backbones import Transfer
 from layerwise.tasks.recipe import ImageRecipe, Stage
 from layerwise.tasks.run_recipe import metric_of
-from layerwise.tasks.scoring import ranked, validation
+from layerwise.tasks.scoring import clearly_better, ranked, validation
 
-BLENDS = (0.5, 1.0)  # that a stage's `blend = "auto"` chooses from; the first among equals
+BLENDS = (0.5, 1.0)  # that a stage's `blend = "auto"` chooses from; the first, unless another is clearly better
 Blended = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -126,7 +126,7 @@ class ImageClassification:
     def evaluate(self, batches: Iterator[Batch]) -> Metrics:
         """What `scoring.validation` says of all batches; the network goes on in training mode.
 
-        Of several blends the one that scores best counts from then on, and is said as "blend".
+        Of several blends the first counts from then on, or a later one that is clearly better; "blend" says which.
         """
         blends = self._update.blends if self._update else (1.0,)
         found, targets = answers(
@@ -137,7 +137,11 @@ class ImageClassification:
         told = [validation(each, targets, self.recipe.label_smoothing) for each in found]
         if self._update is None or len(blends) == 1:
             return told[0]
-        best = max(range(len(blends)), key=lambda place: self.score(told[place]))
+        best = 0
+        for place in range(1, len(blends)):
+            one, other = ((told[each], found[each]) for each in (place, best))
+            if self.score(told[place]) > self.score(told[best]) and clearly_better(one, other, targets):
+                best = place
         self._update.blend = blends[best]
         return {**told[best], "blend": blends[best]}
 

@@ -45,7 +45,7 @@ class ThawRecipe(Section):
     last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
     depth_rate: float = pydantic.Field(1.0, gt=0.0, le=1.0)  # the rate of the first thawed layer beside the last's
     # How far the weights that are validated and kept lie on the way from those of the stage before to the trained ones;
-    # auto: half way or all of it, whichever validates better.
+    # auto: half way, or all of it where that validates clearly better.
     blend: Share | Literal["auto"] = "auto"
     # Of batch normalisation in thawed layers: frozen keeps what ImageNet measured, trained follows the batches.
     statistics: Literal["frozen", "trained"] = "frozen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -57,6 +58,29 @@ def calibrator_in(metrics: Mapping[str, float]) -> Calibrator:
         Calibrator(temperature=1.5, smoothing=0.0)
     """
     return Calibrator(metrics["temperature"], metrics.get("smoothing", 0.0))
+
+
+def clearly_better(one: tuple[Metrics, np.ndarray], other: tuple[Metrics, np.ndarray], targets: np.ndarray) -> bool:
+    """Whether the first answers have the lower calibrated loss, by more than the standard error of the difference.
+
+    The one-standard-error rule (L. Breiman et al., "Classification and Regression Trees", 1984): of few examples, the
+    better of two is mostly the luckier one.
+
+    Args:
+        one, other: what `validation` says of answers, and those answers, (n, classes).
+        targets: (n,) the right classes.
+
+    Example:
+        >>> targets = np.tile([0, 1], 25)
+        >>> knows, guesses = np.eye(2)[targets] * 0.8 + 0.1, np.full((50, 2), 0.5)
+        >>> one, other = ((validation(each, targets), each) for each in (knows, guesses))
+        >>> clearly_better(one, other, targets), clearly_better(other, one, targets)
+        (True, False)
+    """
+    lost = [scores.losses(calibrator_in(metrics)(answers), targets) for metrics, answers in (one, other)]
+    less = lost[1] - lost[0]  # (n,) nats
+    error = float(less.std(ddof=1)) / math.sqrt(len(less)) if len(less) > 1 else math.inf
+    return float(less.mean()) > error
 
 
 def ranked(metrics: Metrics, metric: Metric, validated: int) -> list[float]:
