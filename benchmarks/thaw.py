@@ -1,7 +1,9 @@
-"""What thawing is worth: head alone beside head and thaw, with EfficientNet-Lite0.
+"""What thawing is worth: head alone beside head and thaw.
 
-`python -m benchmarks thaw [--quick]`: flowers in 5-fold cross-validation, the same folds for both, and ants-bees' own
-`val/` over 5 seeds. Differences are paired: fold by fold, seed by seed, and photograph by photograph.
+`python -m benchmarks thaw [--quick] [--parts flowers,ants-bees,screened]`: flowers in 5-fold cross-validation, the same
+folds for both, and ants-bees' own `val/` over 5 seeds, with EfficientNet-Lite0; and ants-bees again with the network
+that `layerwise screen` finds best of those with weights in a package, which it does without `val/`. Differences are
+paired: fold by fold, seed by seed, and photograph by photograph.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import layerwise
 from benchmarks.common import DATA, scratch, value, versions
 
 MODEL, FOLDS, SEEDS = "efficientnet_lite0", 5, 5
+PACKAGED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 WAYS: dict[str, dict[str, Any]] = {"head": {"thaw": "none"}, "head + thaw": {}}
 
 
@@ -42,11 +45,11 @@ def lay_folds(place: Path, folds: int) -> list[Path]:
     return found
 
 
-def train(data: Path, seed: int, recipe: dict[str, Any]) -> tuple[float, list[bool], float]:
+def train(data: Path, model: str, seed: int, recipe: dict[str, Any]) -> tuple[float, list[bool], float]:
     """Accuracy on the held-out part, which photographs are right (by path), and seconds."""
     began = time.perf_counter()
     with scratch() as place:
-        run = layerwise.train(data, model=MODEL, seed=seed, out=place / "run", recipe=recipe)
+        run = layerwise.train(data, model=model, seed=seed, out=place / "run", recipe=recipe)
         table = pl.read_csv(run.path / "predictions.csv").sort("path")
     right = (table["label"].cast(pl.String) == table["predicted"].cast(pl.String)).to_list()
     return value(run.metrics), right, time.perf_counter() - began
@@ -57,13 +60,13 @@ def error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
-def both(name: str, turns: Sequence[tuple[str, Path, int]]) -> None:
+def both(name: str, model: str, turns: Sequence[tuple[str, Path, int]]) -> None:
     """Train both ways in every turn and print what each reaches and how they differ."""
     scores: dict[str, list[float]] = {way: [] for way in WAYS}
     rights: dict[str, list[bool]] = {way: [] for way in WAYS}
     for turn, data, seed in turns:
         for way, recipe in WAYS.items():
-            accuracy, right, took = train(data, seed, dict(recipe))
+            accuracy, right, took = train(data, model, seed, dict(recipe))
             scores[way].append(accuracy)
             rights[way] += right
             print(f"{name} {turn}, {way}: {accuracy:.4f} of n={len(right)}, {took:.0f} s", flush=True)
@@ -81,13 +84,27 @@ def both(name: str, turns: Sequence[tuple[str, Path, int]]) -> None:
     )
 
 
+def screened(data: Path) -> str:
+    """The most accurate network in cross-validation on the part that is trained on."""
+    with scratch() as place:
+        return layerwise.screen(data, models=PACKAGED, out=place / "screen").best
+
+
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks thaw")
     parser.add_argument("--quick", action="store_true", help="one fold and one seed: does everything run?")
-    quick = parser.parse_args(words).quick
+    parser.add_argument("--parts", default="flowers,ants-bees,screened")
+    asked = parser.parse_args(words)
+    parts, seeds = asked.parts.split(","), 1 if asked.quick else SEEDS
     print(versions("timm"))
     with scratch() as place:
         os.environ.setdefault("LAYERWISE_CACHE", str(place / "cache"))
-        folds = lay_folds(place, FOLDS)[: 1 if quick else FOLDS]
-        both("flowers", [(f"fold {number}", fold, 0) for number, fold in enumerate(folds)])
-        both("ants-bees", [(f"seed {seed}", DATA / "ants-bees", seed) for seed in range(1 if quick else SEEDS)])
+        folds = lay_folds(place, FOLDS)[: 1 if asked.quick else FOLDS]
+        turns = [(f"seed {seed}", DATA / "ants-bees", seed) for seed in range(seeds)]
+        if "flowers" in parts:
+            both("flowers", MODEL, [(f"fold {number}", fold, 0) for number, fold in enumerate(folds)])
+        if "ants-bees" in parts:
+            both("ants-bees", MODEL, turns)
+        if "screened" in parts:
+            model = screened(DATA / "ants-bees")
+            both(f"ants-bees, {model}", model, turns)

@@ -43,7 +43,7 @@ NAMES: Mapping[Engine, str] = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runt
 
 TOLERANCE = 1e-4  # of a boundary's scale; float32 rounding is near 1e-6
 _CHECKED = 8  # images of a batch that are run again to compare; rows do not depend on one another
-_REPEATS, _REPEAT_SECONDS = 3, 1.0  # of a measurement: no more runs once these seconds are over
+_REPEATS, _REPEAT_SECONDS = 3, 0.5  # of a measurement: no more runs once these seconds are over
 # Seconds before a runtime has run anything: the export, or loading a kept one. On two cores at 2.8 GHz.
 _EXPORT_SECONDS, _LOAD_SECONDS = 5.0, 1.0
 _WELL_ABOVE = 3.0  # what is spent on trying must be this small a part of what PyTorch would take

@@ -34,7 +34,7 @@ _REFRESH = 0.25  # of the time of an epoch's steps, that drawing views anew may 
 _SHARES = (0.1, 0.25, 0.5)  # of the images; few, so that runs whose rates differ a little choose the same
 _FEW = 1000  # images of validation, up to which they are trained on in the end
 _DRAWN = 4  # views of an image where augmentation draws them
-_REPEATS, _REPEAT_SECONDS = 3, 1.0  # timed steps, after one that is not; no more once these seconds are over
+_REPEATS, _REPEAT_SECONDS = 3, 0.5  # timed steps, after one that is not; no more once these seconds are over
 # What a full fit of the head takes, about: evaluations, and arithmetic a second.
 _EVALUATIONS, _ARITHMETIC = 60, 20e9
 _FOLDED = 15  # times a row that is fitted to for cross-validation, beside the fit itself
