@@ -50,8 +50,8 @@ def best_within(facts: Sequence[StageFacts], amounts: Amounts, seconds: float) -
         the shortest plan there is, and the best that ends in time, or none.
     """
     plans = [decide(some, amounts.but(views=views, refit=amounts.refit)) for some, views in _choices(facts, amounts)]
-    shortest = min(plans, key=lambda plan: plan.seconds)
-    fitting = [plan for plan in plans if plan.seconds + plan.refit <= seconds]
+    shortest = min(plans, key=lambda plan: plan.most)
+    fitting = [plan for plan in plans if plan.most <= seconds]
     return shortest, max(fitting, key=lambda plan: (_score(plan), -plan.seconds), default=None)
 
 

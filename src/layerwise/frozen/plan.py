@@ -122,6 +122,11 @@ class Plan:
         return again if self.amounts.refit else 0.0
 
     @property
+    def most(self) -> float:
+        """Seconds from the plan to the end of the run, training once more included."""
+        return self.seconds + self.refit
+
+    @property
     def seconds_without(self) -> float:
         """The same, with nothing kept."""
         return sum(stage.seconds_without for stage in self.stages) + self.amounts.finish

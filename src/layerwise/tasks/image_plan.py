@@ -124,7 +124,7 @@ def _within(
         return decided, [*notes, "Given up for the budget: training again with the validation images."]
     if best is None:
         spent = (recipe.budget or 0.0) - left
-        raise too_short(recipe.budget or 0.0, spent + shortest.seconds / USABLE)
+        raise too_short(recipe.budget or 0.0, spent + shortest.most / USABLE)
     lost = given_up(full, best)
     return best, [f"Given up for the budget: {', '.join(lost)}."] if lost else []
 

@@ -38,6 +38,10 @@ def test_training_again_counts(seconds: float = 40.0) -> None:
     assert best is not None and best.refit > 0 and best.seconds + best.refit <= seconds
     assert best.stages[-1].facts.epochs < chosen(seconds).stages[-1].facts.epochs
     assert again.pictures == 2 * 1100 and FULL.refit == 0
+    # What is told of the shortest is enough for it, and no less is.
+    needed = best_within([HEAD, LAST], again, 0.0)[0].most
+    assert best_within([HEAD, LAST], again, needed)[1] is not None
+    assert best_within([HEAD, LAST], again, needed - 0.01)[1] is None
 
 
 def test_with_all_the_time_in_the_world_nothing_is_given_up() -> None:
