@@ -23,6 +23,7 @@ from sklearn.model_selection import StratifiedKFold
 
 import layerwise
 from benchmarks.common import DATA, scratch, value, versions
+from layerwise import api
 
 MODEL, FOLDS, SEEDS = "efficientnet_lite0", 5, 5
 PACKAGED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -87,7 +88,7 @@ def both(name: str, model: str, turns: Sequence[tuple[str, Path, int]]) -> None:
 def screened(data: Path) -> str:
     """The most accurate network in cross-validation on the part that is trained on."""
     with scratch() as place:
-        return layerwise.screen(data, models=PACKAGED, out=place / "screen").best
+        return api.screen(data, models=PACKAGED, out=place / "screen").best
 
 
 def main(words: list[str]) -> None:
