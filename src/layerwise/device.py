@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,6 +95,17 @@ _WORD = (1 << 64) - 1
 def seed(*numbers: int) -> None:
     """Set torch's generators from numbers alone, so that what follows depends on no earlier draw."""
     torch.manual_seed(mix(*numbers))
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within it, torch computes with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def give_back_memory() -> None:

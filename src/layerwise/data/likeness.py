@@ -30,6 +30,8 @@ from layerwise.data.alignment import fit
 from layerwise.data.near_search import MARGINS, Pairs, Read, Rows, Small, blocks, candidates, distinct, portions, shrink
 from layerwise.data.rows import part_of
 from layerwise.data.small_pictures import luminance, shrunk, unit
+from layerwise.data.workers import spread
+from layerwise.device import threads
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -141,17 +143,22 @@ def _pictures(read: Read, rows: Rows) -> torch.Tensor:
 
 def _checked(read: Read, small: Small, pairs: Pairs) -> list[tuple[int, int]]:
     """The pairs of rows that pass."""
-    edges: list[tuple[int, int]] = []
     stretch = torch.tensor([1 / (1 - 2 * margin) - 1 for margin in MARGINS])
-    for part in blocks(len(pairs.first), _FITS):
+
+    def edges(part: torch.Tensor) -> list[tuple[int, int]]:
         some = pairs.only(part)
         a, b = small.rows[some.first.numpy()], small.rows[some.second.numpy()]
         pictures = _pictures(read, np.concatenate((a, b)))
         first, second = pictures[: len(a)], pictures[len(a) :]
         second = torch.where(some.mirrored[:, None, None, None], second.flip(-1), second)
         same = _same(first, second, stretch[some.form], small.small)
-        edges += zip(a[same.numpy()].tolist(), b[same.numpy()].tolist(), strict=True)
-    return edges
+        return list(zip(a[same.numpy()].tolist(), b[same.numpy()].tolist(), strict=True))
+
+    # Tensors are small: threads side by side do more than threads that share each step.
+    parts, workers = list(blocks(len(pairs.first), _FITS)), torch.get_num_threads()
+    with threads(1):
+        found = list(spread(edges, parts, chunk=1, workers=workers, begin=lambda: torch.set_num_threads(1)))
+    return list(itertools.chain.from_iterable(found))
 
 
 def _same(first: torch.Tensor, second: torch.Tensor, stretch: torch.Tensor, small: bool) -> torch.Tensor:

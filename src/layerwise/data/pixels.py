@@ -13,11 +13,9 @@ import os
 import sys
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import PIL
@@ -29,17 +27,14 @@ from layerwise.data.decode import OUT_OF_MEMORY, Pixels, Preprocess, decode, fro
 from layerwise.data.files import hash_file, read_file
 from layerwise.data.images import ImageSource
 from layerwise.data.rows import require_usable
+from layerwise.data.workers import spread
 from layerwise.errors import BadImage, DataError
 
 __all__ = ["PixelStore", "build_pixels", "decode_batch", "default_cache"]
 
 FORMAT = 1  # of the files below; raise it when decoding changes any pixel
-WORKERS = min(8, os.cpu_count() or 1)
 RELEASE_BYTES = 2**24  # read from the map before its pages are handed back
-_CHUNK = 16  # images a task: small ones cost less than a task does
 _CHANGED = "it changed while it was read"
-
-T = TypeVar("T")
 
 
 class PixelStore:
@@ -169,7 +164,7 @@ def _hashes(source: ImageSource, problems: dict[int, str]) -> list[str]:
 
     hashes = [""] * len(source)
     rows = [row for row in range(len(source)) if row not in problems]
-    for row, (found, problem) in zip(rows, _spread(one, rows), strict=True):
+    for row, (found, problem) in zip(rows, spread(one, rows), strict=True):
         hashes[row] = found
         if problem is not None:
             problems[row] = problem
@@ -219,7 +214,7 @@ def _build(
                 _write_at(file.fileno(), np.ascontiguousarray(pixels), row * row_bytes)
                 return None, notes
 
-            for row, (problem, notes) in enumerate(_spread(one, range(len(source)), advance)):
+            for row, (problem, notes) in enumerate(spread(one, range(len(source)), advance)):
                 if problem is not None:
                     facts["problems"][row] = problem
                 elif notes:
@@ -260,33 +255,6 @@ def _write_at(handle: int, pixels: Pixels, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _spread(
-    work: Callable[[int], T], rows: Sequence[int], advance: Callable[[int], None] = lambda done: None
-) -> Iterator[T]:
-    """Results of `work` in the order of `rows`, computed by threads; only a window of tasks waits at any time."""
-
-    def chunk(start: int) -> list[T]:
-        return [work(row) for row in rows[start : start + _CHUNK]]
-
-    waiting: deque[Future[list[T]]] = deque()
-    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="layerwise-decode")
-    try:
-        for start in range(0, len(rows), _CHUNK):
-            waiting.append(pool.submit(chunk, start))
-            if len(waiting) >= 4 * WORKERS:
-                yield from _finished(waiting, advance)
-        while waiting:
-            yield from _finished(waiting, advance)
-    finally:  # also when the caller stops early, as at Ctrl-C
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finished(waiting: deque[Future[list[T]]], advance: Callable[[int], None]) -> list[T]:
-    results = waiting.popleft().result()
-    advance(len(results))
-    return results
-
-
 def decode_batch(
     inputs: Sequence[Path | str | bytes | NDArray[Any] | torch.Tensor], preprocess: Preprocess
 ) -> tuple[torch.Tensor, dict[int, str]]:
@@ -324,6 +292,6 @@ def decode_batch(
         except BadImage as error:
             problems[place] = str(error)
 
-    for _ in _spread(one, range(len(inputs))):
+    for _ in spread(one, range(len(inputs))):
         pass
     return torch.from_numpy(batch), dict(sorted(problems.items()))

@@ -5,7 +5,6 @@ Shapes: N rows, D features, C classes.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
-from layerwise.device import mix
+from layerwise.device import mix, threads
 from layerwise.errors import DataError, Diverged
 
 # From strong to weak. On features of EfficientNet-Lite0 the best in validation was 0.1 to 0.02 for photographs of
@@ -312,7 +311,7 @@ def _minima(
     values[:, :-1][:, (rows == 0).all(0).cpu().numpy()] = 0.0  # no gradient would move these
     begin = values.ravel()
     for decay in decays:
-        with _threads(1 if rows.numel() * shape[0] < _SMALL else torch.get_num_threads()):
+        with threads(1 if rows.numel() * shape[0] < _SMALL else torch.get_num_threads()):
             found = minimize(
                 _objective(rows, wanted, decay, shape),
                 begin,
@@ -326,17 +325,6 @@ def _minima(
         if not (np.isfinite(found.fun) and finite):
             raise Diverged("The classifier that L-BFGS came to is not finite.", fix=_BROKEN)
         yield solution, float(found.fun), int(found.nfev)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Within it, torch computes with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _with_float64(features: Tensor) -> Tensor:
