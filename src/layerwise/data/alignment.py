@@ -125,11 +125,11 @@ def _step(first: torch.Tensor, second: torch.Tensor, moved: torch.Tensor) -> tor
     ones = torch.ones_like(across)
     columns = [across * x, across, down * y, down, -first[:, 0], -ones]
     system = torch.stack([each.flatten(1) for each in columns], -1) * inside.flatten(1)[..., None]  # (P, S * S, 6)
-    scale = system.square().sum(1, keepdim=True).sqrt().clamp(min=1e-3)
-    system = system / scale
-    normal = system.mT @ system + _DAMPING * torch.eye(6, dtype=first.dtype)
+    normal = system.mT @ system  # (P, 6, 6)
+    scale = normal.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-3)  # (P, 6): columns of length 1 are damped alike
+    normal = normal / (scale[:, :, None] * scale[:, None]) + _DAMPING * torch.eye(6, dtype=first.dtype)
     wanted = system.mT @ (-laid[:, 0] * inside).flatten(1)[..., None]
-    solved: torch.Tensor = torch.linalg.solve(normal, wanted)[..., 0] / scale[:, 0]
+    solved: torch.Tensor = torch.linalg.solve(normal, wanted / scale[..., None])[..., 0] / scale
     return solved[:, :4]
 
 
