@@ -20,7 +20,7 @@ from layerwise_tests.runs import fingerprint, killed_after, stop_after
 RECIPE: dict[str, Any] = {
     "model": "efficientnet_lite0",
     "data": {"size": 64},
-    "epochs": 6,  # a fit of the head to all that is kept, 4 of the last third
+    "epochs": 6,  # a fit of the head to all that is kept, 4 of the last half
     "batch_size": 8,
     "augment": {"flip": True, "rotation": 10, "brightness": 0.2, "contrast": 0.2},
     "frozen": {"views": 2, "refresh": 0.4},
@@ -28,7 +28,7 @@ RECIPE: dict[str, Any] = {
     "device": "cpu",
     "precision": "float32",
 }
-# Nothing is kept, and three stages of steps: 2 epochs of the head, 2 of the last third, 2 of all.
+# Nothing is kept, and three stages of steps: 2 epochs of the head, 2 of the last half, 2 of all.
 COMPUTED = RECIPE | {"frozen": {"keep": False}, "thaw": "full"}
 
 wheel = find_model("efficientnet_lite0").wheel

@@ -39,7 +39,7 @@ class StopRecipe(Section):
 class ThawRecipe(Section):
     """Which layers of a pretrained body train, and when. A plain word, as in `thaw=full`, is its mode."""
 
-    # none: the head only; auto: then the last third of the layers; full: in the end all of them.
+    # none: the head only; auto: then the last half of the layers; full: in the end all of them.
     mode: Literal["none", "auto", "full"] = "auto"
     share: float | None = pydantic.Field(None, ge=0.0, le=1.0)  # of the body's layers, counted from the last
     last_layers: int | None = pydantic.Field(None, ge=0)  # the same as a number of layers
@@ -139,7 +139,7 @@ class ImageRecipe(RunRecipe):
 # Head first; then, at a lower rate, the last of the body's layers. Parts of the epochs, factors on the rate, shares.
 _THAW = {
     "none": (("head", 1.0, 1.0, 0.0),),
-    "auto": (("head", 0.4, 1.0, 0.0), ("last", 0.6, 0.04, 1 / 3)),
+    "auto": (("head", 0.4, 1.0, 0.0), ("last", 0.6, 0.04, 0.5)),
     "full": (("head", 0.4, 1.0, 0.0), ("last", 0.3, 0.04, 0.3), ("all", 0.3, 0.01, 1.0)),
 }
 

@@ -32,7 +32,7 @@ offline = pytest.mark.skipif(
 RECIPE: dict[str, Any] = {
     "model": "efficientnet_lite0",
     "data": {"size": 64},
-    "epochs": 4,  # a fit of the head, then 2 of the last third
+    "epochs": 4,  # a fit of the head, then 2 of the last half
     "batch_size": 8,
     "frozen": {"engine": "torch"},
     "device": "cpu",
