@@ -582,7 +582,7 @@ def test_mixed_pictures_are_not_kept_and_it_is_said(photos: Path, computed: list
     assert not computed and [stage.keep for stage in job.stages] == [False, False]  # type: ignore[attr-defined]
     for stage in job.stages:
         batch = next(iter(job.enter(stage, Silent(), False).train(0)))
-        assert batch.targets.shape == (8, 3) and batch.inputs.shape[1] in (1280, 192, 112)
+        assert batch.targets.shape == (8, 3) and batch.inputs.shape[1] in (1280, 192, 112, 480)
 
 
 @offline
