@@ -97,6 +97,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--parts", default="flowers,ants-bees,screened")
     asked = parser.parse_args(words)
     parts, seeds = asked.parts.split(","), 1 if asked.quick else SEEDS
+    if unknown := set(parts) - {"flowers", "ants-bees", "screened"}:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
     print(versions("timm"))
     with scratch() as place:
         os.environ.setdefault("LAYERWISE_CACHE", str(place / "cache"))

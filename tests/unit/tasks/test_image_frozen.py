@@ -291,9 +291,11 @@ def test_what_is_judged_is_the_network_and_the_body_from_before_whatever_is_kept
     built: list[ImageData] = []
     real = image_features._front
     monkeypatch.setattr(image_features, "_front", lambda found, device: (built.append(found), real(found, device))[1])
+    made: list[image_frozen.Frozen] = []
+    freeze = image_run.freeze
+    monkeypatch.setattr(image_run, "freeze", lambda *given: (made.append(freeze(*given)), made[-1])[1])
     job = prepare(photos, recipe(stages=some))
-    frozen = job.enter.__self__  # type: ignore[attr-defined]
-    assert isinstance(frozen, image_frozen.Frozen)
+    (frozen,) = made
     front, kept = frozen.frontier, bool(some[0]["keep"])
     before = image_features.PretrainedBody(front.found, front.device, "torch").features(front.judged)[1]
     built.clear()
