@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ import torch
 from layerwise.errors import UsageError, nearest
 
 Precision = Literal["auto", "float32", "bfloat16"]
+
+# Values of pictures a thread, of which EfficientNet-B0's and airbench's largest activations stay in 2 MB of cache:
+# two of 224 pixels, a hundred of 32.
+_CACHED = 310_000
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,26 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def portions(inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """A batch in the pieces that a network in inference takes fastest, whatever the batch is good for in training.
+
+    On a CPU what one layer leaves of a few pictures is still in the caches when the next one reads it.
+
+    Args:
+        inputs: (B, ...); pictures (B, C, H, W) on a CPU come in pieces, anything else whole.
+
+    Example:
+        >>> with threads(2):
+        ...     [len(each) for each in portions(torch.zeros(10, 3, 224, 224))]
+        [4, 4, 2]
+    """
+    if inputs.device.type != "cpu" or inputs.ndim != 4:
+        return (inputs,)
+    most = _CACHED * torch.get_num_threads() // max(1, math.prod(inputs.shape[1:]))
+    # Powers of two: a batch of such a size falls into equal pieces, and kernels may round by the size of theirs.
+    return torch.split(inputs, 1 << max(0, most.bit_length() - 1))
 
 
 def give_back_memory() -> None:

@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from layerwise.device import give_back_memory
+from layerwise.device import give_back_memory, portions
 from layerwise.errors import LayerwiseError, UsageError
-from layerwise.frozen.exports import FIX, exported, is_kept
+from layerwise.frozen.exports import FIX, TARGETS, exported, is_kept
 from layerwise.frozen.folding import folded
 from layerwise.frozen.runtimes import RUNTIMES, Run, Runtime, lacking, require, runtime_run
 
@@ -44,8 +44,7 @@ NAMES: Mapping[Engine, str] = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runt
 TOLERANCE = 1e-4  # of a boundary's scale; float32 rounding is near 1e-6
 _CHECKED = 8  # images of a batch that are run again to compare; rows do not depend on one another
 _REPEATS, _REPEAT_SECONDS = 3, 0.5  # of a measurement: no more runs once these seconds are over
-# Seconds before a runtime has run anything: the export, or loading a kept one. On two cores at 2.8 GHz.
-_EXPORT_SECONDS, _LOAD_SECONDS = 5.0, 1.0
+_LOAD_SECONDS = 1.0  # before a runtime has run anything, where the export is kept; on two cores at 2.8 GHz
 _WELL_ABOVE = 3.0  # what is spent on trying must be this small a part of what PyTorch would take
 
 
@@ -95,9 +94,10 @@ class _TorchRun:
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         # Not inference mode: autograd refuses its tensors, and layers behind the prefix may train on these.
         with torch.no_grad():
-            given = self._net(images.to(self._device, torch.float32, memory_format=torch.channels_last))
-            values = (given,) if isinstance(given, Tensor) else given
-            return tuple(value.to(images.device, torch.float32) for value in values)
+            pictures = images.to(self._device, torch.float32, memory_format=torch.channels_last)
+            given = [self._net(part) for part in portions(pictures)]
+            parts = [(each,) if isinstance(each, Tensor) else each for each in given]
+            return tuple(torch.cat(values).to(images.device, torch.float32) for values in zip(*parts, strict=True))
 
 
 def agreement(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
@@ -199,8 +199,9 @@ def choose(
         ours(example)
         best = _measured(ours, "torch", example)
         give_back_memory()  # PyTorch's, before a runtime takes its own
-        if engine == "auto" and device.type == "cpu" and _pays(best, example, images, key, cache):
-            tried = _faster(best, prefix, example, key, cache)
+        if engine == "auto" and device.type == "cpu":
+            paying = [each for each in RUNTIMES if _pays(each, best, example, images, key, cache)]
+            tried = _faster(paying, best, prefix, example, key, cache)
             if isinstance(tried, str):
                 note = f"{tried} The frozen part runs in PyTorch."
             else:
@@ -218,29 +219,31 @@ class _Measured:
 def _asked(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured:
     """The runtime that was asked for, or the error that says why not."""
     require(runtime)
-    run = runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
+    run = _exported_run(runtime, prefix, example, key, cache)
     checked_batch(run, prefix, example)
     return _measured(run, runtime, example)
 
 
-def _pays(ours: _Measured, example: Tensor, images: int, key: str, cache: Path) -> bool:
+def _exported_run(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> Run:
+    model = exported(RUNTIMES[runtime].target, prefix, example, key=key, cache=cache)
+    return runtime_run(runtime, model, example)
+
+
+def _pays(runtime: Runtime, ours: _Measured, example: Tensor, images: int, key: str, cache: Path) -> bool:
     """Whether trying a runtime costs little beside what PyTorch would take for all images."""
-    setup = _LOAD_SECONDS if is_kept(example, key=key, cache=cache) else _EXPORT_SECONDS
+    target = RUNTIMES[runtime].target
+    setup = _LOAD_SECONDS if is_kept(target, example, key=key, cache=cache) else TARGETS[target].seconds
     trying = setup + 2 * len(example) * ours.seconds_per_image
     return images * ours.seconds_per_image > _WELL_ABOVE * trying
 
 
-def _faster(ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
-    """The first runtime that is faster than PyTorch, which stays where none is; a reason where none can be used."""
-    if not any(available(runtime) for runtime in RUNTIMES):
-        return " ".join(_incomplete(runtime) for runtime in RUNTIMES)
-    try:
-        model = exported(prefix, example, key=key, cache=cache)
-    except LayerwiseError as error:
-        return error.came
+def _faster(
+    paying: Sequence[Runtime], ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache: Path
+) -> _Measured | str:
+    """The first of the runtimes that is faster than PyTorch, which stays where none is; or why none can be used."""
     reasons = []
-    for runtime in RUNTIMES:
-        tried = _tried(runtime, model, prefix, example)
+    for runtime in paying:
+        tried = _tried(runtime, prefix, example, key, cache)
         if isinstance(tried, str):
             reasons.append(tried)
         elif tried.seconds_per_image < ours.seconds_per_image:
@@ -252,12 +255,12 @@ def _incomplete(runtime: Runtime) -> str:
     return f"{NAMES[runtime]}, often faster, is not complete here (pip install {' '.join(lacking(runtime))})."
 
 
-def _tried(runtime: Runtime, model: bytes, prefix: nn.Module, example: Tensor) -> _Measured | str:
+def _tried(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> _Measured | str:
     """A runtime's rate, or why it cannot be used."""
     if not available(runtime):
         return _incomplete(runtime)
     try:
-        run = runtime_run(runtime, model, example)
+        run = _exported_run(runtime, prefix, example, key, cache)
         if (apart := _error(run(example), prefix, example)) > TOLERANCE:
             return f"{_disagrees(apart)}, with at most {TOLERANCE:g} allowed."
         return _measured(run, runtime, example)

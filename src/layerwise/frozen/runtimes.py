@@ -6,7 +6,6 @@ number of threads, nor on the size of the batch.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, final
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from layerwise.device import give_back_memory
 from layerwise.errors import UsageError
-from layerwise.frozen.exports import FIX, missing
+from layerwise.frozen.exports import FIX, Target, import_openvino, in_two, missing
 
 Runtime = Literal["openvino", "onnxruntime"]
 
@@ -45,9 +44,10 @@ class OpenVinoRun:
     """A prefix in OpenVINO: one image a thread, so that threads never wait for one another within a layer."""
 
     def __init__(self, model: bytes, shape: Sequence[int]) -> None:
-        openvino = _openvino()
+        openvino = import_openvino()
         core, threads = openvino.Core(), torch.get_num_threads()
-        network = core.read_model(model)
+        steps, weights = in_two(model)
+        network = core.read_model(bytes(steps), openvino.Tensor(np.frombuffer(weights, np.uint8)))
         network.reshape([1, *shape])
         options = {
             "INFERENCE_NUM_THREADS": threads,
@@ -69,19 +69,6 @@ class OpenVinoRun:
             self._queue.start_async({0: batch[row : row + 1]}, (found, row))
         self._queue.wait_all()
         return tuple(torch.from_numpy(values).to(images.device) for values in found)
-
-
-def _openvino() -> Any:
-    """OpenVINO without its telemetry, which would tell a server of every import."""
-    held = sys.modules.get("openvino_telemetry")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # absent: OpenVINO does without
-    try:
-        import openvino  # optional
-    finally:
-        del sys.modules["openvino_telemetry"]
-        if held is not None:
-            sys.modules["openvino_telemetry"] = held
-    return openvino
 
 
 def _take(request: Any, place: tuple[list[NDArray[np.float32]], int]) -> None:
@@ -129,19 +116,20 @@ def _on_cpu(images: Tensor) -> NDArray[np.float32]:
 @dataclass(frozen=True)
 class _Kind:
     package: str
+    target: Target
     make: Callable[[bytes, Sequence[int]], Run]
 
 
 # In the order in which they are tried.
 RUNTIMES: Mapping[Runtime, _Kind] = {
-    "openvino": _Kind("openvino", OpenVinoRun),
-    "onnxruntime": _Kind("onnxruntime", OnnxRun),
+    "openvino": _Kind("openvino", "openvino", OpenVinoRun),
+    "onnxruntime": _Kind("onnxruntime", "onnx", OnnxRun),
 }
 
 
 def lacking(runtime: Runtime) -> list[str]:
     """The packages that this runtime and the export need and that are not installed."""
-    return missing([RUNTIMES[runtime].package])
+    return missing(RUNTIMES[runtime].target, RUNTIMES[runtime].package)
 
 
 def require(runtime: Runtime) -> None:
@@ -155,7 +143,7 @@ def runtime_run(runtime: Runtime, model: bytes, example: Tensor) -> Run:
 
     Args:
         runtime: its name.
-        model: what `exported` gave.
+        model: what `exported` gave for the runtime's target.
         example: images (B, C, H, W); only their size matters, the batch may be another one later.
 
     Raises:
@@ -166,7 +154,7 @@ def runtime_run(runtime: Runtime, model: bytes, example: Tensor) -> Run:
         >>> from pathlib import Path
         >>> from layerwise.frozen.exports import exported
         >>> images = torch.zeros(2, 3, 8, 8)
-        >>> model = exported(torch.nn.Conv2d(3, 4, 3), images, key="doc", cache=Path(tempfile.mkdtemp()))
+        >>> model = exported("onnx", torch.nn.Conv2d(3, 4, 3), images, key="doc", cache=Path(tempfile.mkdtemp()))
         >>> [tuple(value.shape) for value in runtime_run("onnxruntime", model, images)(torch.zeros(5, 3, 8, 8))]
         [(5, 4, 6, 6)]
     """

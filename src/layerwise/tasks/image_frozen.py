@@ -40,7 +40,7 @@ from layerwise.tasks.recipe import ImageRecipe, Stage
 Wish = infer.Engine | Literal["auto"]
 Compute = Callable[[Rows, Rows], tuple[torch.Tensor, ...]]
 
-FORMAT = 1  # of what is kept; raise it when the value of an activation changes
+FORMAT = 2  # of what is kept; raise it when the value of an activation changes
 _PROBE = 16  # images that rates are measured on
 _ADDRESS = re.compile(" at 0x[0-9a-f]+")  # of an object in this process, as some layers print
 

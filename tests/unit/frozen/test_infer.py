@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from layerwise.errors import UsageError
 from layerwise.frozen import exports as export_file
 from layerwise.frozen import infer
 from layerwise.frozen.cuts import trace
-from layerwise.frozen.exports import exported, is_kept
+from layerwise.frozen.exports import TARGETS, Target, exported, is_kept
 from layerwise.frozen.infer import Run, agreement, checked_batch, choose, folded, torch_run
 from layerwise.frozen.runtimes import RUNTIMES, Runtime, runtime_run
 from layerwise.models import build_model
@@ -84,17 +85,17 @@ def norms(net: nn.Module) -> int:
 
 
 @pytest.fixture(scope="module")
-def model() -> bytes:
+def models() -> dict[Target, bytes]:
     """`Small`, exported once for all tests of this file that are about something else."""
-    return export_file._export(traced(Small()), images())
+    return {target: export_file._export(target, traced(Small()), images()) for target in TARGETS}
 
 
 @pytest.fixture
-def exports(model: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts exports, and makes them quick: whatever the prefix, it is `Small` that comes out."""
-    count: list[int] = []
-    monkeypatch.setattr(export_file, "_export", lambda prefix, example: count.append(1) or model)
-    return count
+def exports(models: dict[Target, bytes], monkeypatch: pytest.MonkeyPatch) -> list[Target]:
+    """Tells of exports, and makes them quick: whatever the prefix, it is `Small` that comes out."""
+    made: list[Target] = []
+    monkeypatch.setattr(export_file, "_export", lambda target, prefix, example: made.append(target) or models[target])
+    return made
 
 
 FOLDED: dict[str, Callable[[], nn.Module]] = {
@@ -250,7 +251,7 @@ def test_agreement_is_a_share_of_the_scale_at_the_worst_boundary() -> None:
 
 def run_of(prefix: nn.Module, example: Tensor, *, key: str, cache: Path, runtime: Runtime = "openvino") -> Run:
     """An exported prefix, ready to run."""
-    return runtime_run(runtime, exported(prefix, example, key=key, cache=cache), example)
+    return runtime_run(runtime, exported(RUNTIMES[runtime].target, prefix, example, key=key, cache=cache), example)
 
 
 @EACH
@@ -269,7 +270,7 @@ def test_a_runtime_gives_every_boundary_for_any_batch(tmp_path: Path, runtime: R
 @EACH
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_image_gives_the_same_bits_in_any_batch(
-    tmp_path: Path, exports: list[int], runtime: Runtime, threads: int
+    tmp_path: Path, exports: list[Target], runtime: Runtime, threads: int
 ) -> None:
     before, x = torch.get_num_threads(), images(32)
     one = run_of(traced(Small()), images(), key="small", cache=tmp_path, runtime=runtime)(x)
@@ -286,11 +287,11 @@ def test_an_image_gives_the_same_bits_in_any_batch(
         assert all(torch.equal(a[:count], b) for a, b in zip(whole, run(x[:count]), strict=True))
 
 
-def test_an_export_is_made_once_for_a_key_and_size(tmp_path: Path, exports: list[int]) -> None:
+def test_an_export_is_made_once_for_a_key_and_size(tmp_path: Path, exports: list[Target]) -> None:
     net = traced(Small())
-    assert not is_kept(images(), key="a", cache=tmp_path)
+    assert not is_kept("openvino", images(), key="a", cache=tmp_path)
     first = run_of(net, images(), key="a", cache=tmp_path)(images())
-    assert is_kept(images(), key="a", cache=tmp_path)
+    assert is_kept("openvino", images(), key="a", cache=tmp_path)
     again = run_of(net, images(9), key="a", cache=tmp_path)(images())
     assert len(exports) == 1
     assert agreement(first, again) == 0
@@ -300,7 +301,7 @@ def test_an_export_is_made_once_for_a_key_and_size(tmp_path: Path, exports: list
 
 
 def test_another_version_makes_another_export(
-    tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, exports: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_of(traced(Small()), images(), key="a", cache=tmp_path)
     monkeypatch.setattr(export_file, "_version", lambda package: "99.0")
@@ -309,10 +310,10 @@ def test_another_version_makes_another_export(
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "no digest"])
-def test_a_damaged_export_is_made_again(tmp_path: Path, exports: list[int], harm: str) -> None:
+def test_a_damaged_export_is_made_again(tmp_path: Path, exports: list[Target], harm: str) -> None:
     net = traced(Small())
     run_of(net, images(), key="a", cache=tmp_path)
-    (file,) = tmp_path.rglob("*.onnx")
+    (file,) = tmp_path.rglob("*.model")
     content = bytearray(file.read_bytes())
     if harm == "flipped":
         content[len(content) // 2] ^= 1
@@ -335,8 +336,9 @@ def test_exporting_and_running_says_nothing_and_opens_no_connection(tmp_path: Pa
         "from layerwise.frozen.runtimes import RUNTIMES, runtime_run\n"
         "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU6(inplace=True))\n"
         "example = torch.zeros(2, 3, 8, 8)\n"
-        "model = exported(net, example, key='k', cache=Path(sys.argv[1]))\n"
-        "[runtime_run(runtime, model, example)(example) for runtime in RUNTIMES]"
+        "for runtime, kind in RUNTIMES.items():\n"
+        "    model = exported(kind.target, net, example, key='k', cache=Path(sys.argv[1]))\n"
+        "    runtime_run(runtime, model, example)(example)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -349,17 +351,21 @@ class Stubborn(nn.Module):
         return (x * 2 if float(x.sum()) > 0 else x,)
 
 
-def test_a_prefix_that_cannot_be_exported_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be exported to ONNX: .+frozen.engine=torch"):
-        run_of(Stubborn(), images(), key="a", cache=tmp_path)
-    assert not list(tmp_path.rglob("*.onnx"))
+@EACH
+def test_a_prefix_that_cannot_be_exported_is_an_error_that_says_what_to_do(
+    tmp_path: Path, runtime: Runtime, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="exported to (ONNX|OpenVINO's form): .+data-dependent.+frozen.engine=torch"):
+        run_of(Stubborn(), images(), key="a", cache=tmp_path, runtime=runtime)
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.rglob("*.model"))
 
 
 def chosen(prefix: nn.Module, engine: Any, cache: Path, *, count: int = 10**9) -> infer.Chosen:
     return choose(prefix, images(), engine=engine, images=count, key="a", cache=cache, device=CPU)
 
 
-def test_torch_when_asked_for_and_where_an_export_would_not_pay(tmp_path: Path, exports: list[int]) -> None:
+def test_torch_when_asked_for_and_where_an_export_would_not_pay(tmp_path: Path, exports: list[Target]) -> None:
     for engine, count in (("torch", 10**9), ("auto", 40)):
         choice = chosen(traced(Small()), engine, tmp_path, count=count)
         assert (choice.engine, choice.note) == ("torch", None)
@@ -367,7 +373,7 @@ def test_torch_when_asked_for_and_where_an_export_would_not_pay(tmp_path: Path, 
     assert not exports
 
 
-def test_auto_takes_the_faster_engine(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_faster_engine(tmp_path: Path, exports: list[Target], monkeypatch: pytest.MonkeyPatch) -> None:
     real, slow = infer._measured, set[str]()
 
     def measured(run: Run, engine: infer.Engine, example: Tensor) -> infer._Measured:
@@ -380,24 +386,27 @@ def test_auto_takes_the_faster_engine(tmp_path: Path, exports: list[int], monkey
         choice = chosen(net, "auto", tmp_path)
         assert (choice.engine, choice.note) == (first, None)
         assert agreement(net(images()), choice.run(images())) < 1e-5
-    assert len(exports) == 1
+    assert exports == ["openvino", "onnx"]
     assert real(choice.run, "torch", images()).seconds_per_image < 1
 
 
-def test_a_kept_export_lowers_the_bar(tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_is_what_a_runtime_takes_and_a_kept_export_lowers_it(tmp_path: Path, exports: list[Target], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infer, "_measured", lambda run, engine, example: infer._Measured(run, engine, 0.01))
-    net, tried = traced(Small()), []
+    net, tried = traced(Small()), list[Any]()
     real = infer._faster
-    monkeypatch.setattr(infer, "_faster", lambda *args: tried.append(1) or real(*args))
-    chosen(net, "auto", tmp_path, count=1000)  # 10 s in PyTorch
-    assert not tried
+    monkeypatch.setattr(infer, "_faster", lambda paying, *args: tried.append(paying) or real(paying, *args))
+    for count, paying in ((500, []), (1000, ["openvino"]), (2000, ["openvino", "onnxruntime"])):  # 5 s in PyTorch
+        chosen(net, "auto", tmp_path, count=count)
+        assert tried.pop() == paying
+        for made in list(tmp_path.rglob("sha256")):
+            shutil.rmtree(made.parent)
     run_of(net, images(), key="a", cache=tmp_path)
-    chosen(net, "auto", tmp_path, count=1000)
-    assert tried
-    assert len(exports) == 1
+    exports.clear()
+    chosen(net, "auto", tmp_path, count=500)
+    assert tried == [["openvino"]] and not exports
 
 
-def test_a_gpu_runs_torch(tmp_path: Path, exports: list[int]) -> None:
+def test_a_gpu_runs_torch(tmp_path: Path, exports: list[Target]) -> None:
     choice = choose(
         traced(Small()),
         images().to("meta"),
@@ -412,7 +421,7 @@ def test_a_gpu_runs_torch(tmp_path: Path, exports: list[int]) -> None:
 
 @EACH
 def test_without_a_runtime_auto_takes_another_and_asking_for_it_is_an_error(
-    tmp_path: Path, exports: list[int], monkeypatch: pytest.MonkeyPatch, runtime: Runtime
+    tmp_path: Path, exports: list[Target], monkeypatch: pytest.MonkeyPatch, runtime: Runtime
 ) -> None:
     real = export_file._version
     monkeypatch.setattr(export_file, "_version", lambda name: None if name == runtime else real(name))
@@ -438,7 +447,7 @@ def test_what_cannot_be_exported_runs_in_torch_with_a_note(tmp_path: Path) -> No
     choice = chosen(Stubborn(), "auto", tmp_path)
     assert choice.engine == "torch"
     assert "cannot be exported" in str(choice.note) and "runs in PyTorch" in str(choice.note)
-    assert str(choice.note).count("cannot be exported") == 1
+    assert str(choice.note).count("cannot be exported") == len(TARGETS)
     for runtime in RUNTIMES:
         with pytest.raises(UsageError, match="frozen.engine=torch"):
             chosen(Stubborn(), runtime, tmp_path)
@@ -446,7 +455,7 @@ def test_what_cannot_be_exported_runs_in_torch_with_a_note(tmp_path: Path) -> No
 
 @EACH
 def test_an_export_that_gives_something_else_is_never_used(
-    tmp_path: Path, exports: list[int], runtime: Runtime
+    tmp_path: Path, exports: list[Target], runtime: Runtime
 ) -> None:
     run_of(traced(Small()), images(), key="a", cache=tmp_path)
     other = traced(Small())
@@ -459,7 +468,7 @@ def test_an_export_that_gives_something_else_is_never_used(
         chosen(other, runtime, tmp_path)
 
 
-def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[int]) -> None:
+def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[Target]) -> None:
     net = traced(Small())
     run_of(net, images(), key="a", cache=tmp_path)
     kept = run_of(net, images(), key="a", cache=tmp_path)
@@ -473,7 +482,7 @@ def test_the_first_batch_of_every_run_is_checked(tmp_path: Path, exports: list[i
 
 @EACH
 def test_a_runtime_asked_for_is_used_however_few_the_images(
-    tmp_path: Path, exports: list[int], runtime: Runtime
+    tmp_path: Path, exports: list[Target], runtime: Runtime
 ) -> None:
     choice = chosen(traced(Small()), runtime, tmp_path, count=1)
     assert (choice.engine, choice.note) == (runtime, None)
@@ -506,7 +515,7 @@ import sys, torch
 from pathlib import Path
 from layerwise.device import pick
 from layerwise.frozen.exports import exported
-from layerwise.frozen.runtimes import runtime_run
+from layerwise.frozen.runtimes import RUNTIMES, runtime_run
 from torch import nn
 
 
@@ -521,7 +530,8 @@ class Prefix(nn.Module):
 
 pick("cpu")
 example = torch.zeros(2, 3, 8, 8)
-runtime_run(sys.argv[2], exported(Prefix(), example, key="k", cache=Path(sys.argv[1])), example)(example)
+model = exported(RUNTIMES[sys.argv[2]].target, Prefix(), example, key="k", cache=Path(sys.argv[1]))
+runtime_run(sys.argv[2], model, example)(example)
 print((torch.full((8,), 1e-39) * 1.0).max().item())
 """
 
