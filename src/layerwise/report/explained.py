@@ -65,7 +65,7 @@ def heat_png(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> bytes:
     left = np.concatenate([pictures[0], below])
     between = np.full((len(left), _GAP, 3), 255, np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(np.concatenate([left, between, right], axis=1)).save(buffer, "PNG", optimize=True)
+    Image.fromarray(np.concatenate([left, between, right], axis=1)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
