@@ -72,7 +72,7 @@ class Screened:
         accuracy: 0 to 1, in cross-validation over the sample.
         low, high: bounds of its 95 % interval.
         log_loss: in nats, in the same cross-validation.
-        seconds_per_image: of the forward pass in batches of 32, decoding left out; for all networks in PyTorch, unless
+        seconds_per_image: of the forward pass over 32 images, decoding left out; for all networks in PyTorch, unless
             the recipe asks for ONNX Runtime.
         megabytes: of weights.
         parameters: of the network with a head for these classes.
