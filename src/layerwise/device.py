@@ -19,6 +19,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # Values of pictures a thread, of which EfficientNet-B0's and airbench's largest activations stay in 2 MB of cache:
 # two of 224 pixels, a hundred of 32.
 _CACHED = 310_000
+_CHANNELS = 4  # of a picture, at most
 
 
 @dataclass(frozen=True)
@@ -113,20 +114,21 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def portions(inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def pieces(inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """A batch in the pieces that a network in inference takes fastest, whatever the batch is good for in training.
 
     On a CPU what one layer leaves of a few pictures is still in the caches when the next one reads it.
 
     Args:
-        inputs: (B, ...); pictures (B, C, H, W) on a CPU come in pieces, anything else whole.
+        inputs: (B, ...); pictures (B, C, H, W), C at most 4, come in pieces on a CPU, anything else whole: layers deep
+            in a network have more weights than activations, and would read them anew for each piece.
 
     Example:
         >>> with threads(2):
-        ...     [len(each) for each in portions(torch.zeros(10, 3, 224, 224))]
+        ...     [len(each) for each in pieces(torch.zeros(10, 3, 224, 224))]
         [4, 4, 2]
     """
-    if inputs.device.type != "cpu" or inputs.ndim != 4:
+    if inputs.device.type != "cpu" or inputs.ndim != 4 or inputs.shape[1] > _CHANNELS:
         return (inputs,)
     most = _CACHED * torch.get_num_threads() // max(1, math.prod(inputs.shape[1:]))
     # Powers of two: a batch of such a size falls into equal pieces, and kernels may round by the size of theirs.

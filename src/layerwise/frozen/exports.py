@@ -30,29 +30,29 @@ from layerwise.frozen.folding import folded
 from layerwise.store.atomic import read_bytes, write_bytes
 
 FIX = "Use PyTorch: --set frozen.engine=torch."
-Target = Literal["onnx", "openvino"]
+IR = Literal["onnx", "openvino"]  # intermediate representations of a network
 _LAYOUT = 2  # of an entry; another number makes kept exports unknown
 _MODEL, _DIGEST = "prefix.model", "sha256"
 _LENGTH = 8  # bytes that say how long the first of two files in one is
 
 
-def missing(target: Target, *packages: str) -> list[str]:
-    """Those packages, and those that an export for this target needs, that are not installed."""
-    return [name for name in dict.fromkeys((*packages, *TARGETS[target].packages)) if _version(name) is None]
+def missing(ir: IR, *packages: str) -> list[str]:
+    """Those packages, and those that an export in this representation needs, that are not installed."""
+    return [name for name in dict.fromkeys((*packages, *WRITERS[ir].packages)) if _version(name) is None]
 
 
-def is_kept(target: Target, example: Tensor, *, key: str, cache: Path) -> bool:
+def is_kept(ir: IR, example: Tensor, *, key: str, cache: Path) -> bool:
     """Whether an export for this key and this size of images lies in the cache; it may yet prove damaged."""
-    return (_entry(target, example, key, cache) / _MODEL).is_file()
+    return (_entry(ir, example, key, cache) / _MODEL).is_file()
 
 
-def exported(target: Target, prefix: nn.Module, example: Tensor, *, key: str, cache: Path) -> bytes:
-    """A prefix for a target, made now or taken from the cache; BatchNorm is folded in it.
+def exported(ir: IR, prefix: nn.Module, example: Tensor, *, key: str, cache: Path) -> bytes:
+    """A prefix in an intermediate representation, made now or taken from the cache; BatchNorm is folded in it.
 
     Its batch may be of any size as ONNX, and is one image in OpenVINO's form.
 
     Args:
-        target: what it will be read by.
+        ir: which representation.
         prefix: (B, C, H, W) -> a tuple of tensors (B, ...); it is not changed.
         example: images (B, C, H, W); only their size matters.
         key: stands for the weights and cuts of the prefix: another prefix must have another key.
@@ -69,10 +69,10 @@ def exported(target: Target, prefix: nn.Module, example: Tensor, *, key: str, ca
         >>> len(model) > 4 * 3 * 9
         True
     """
-    entry = _entry(target, example, key, cache)
+    entry = _entry(ir, example, key, cache)
     model = _read(entry)
     if model is None:
-        model = _export(target, prefix, example)
+        model = _export(ir, prefix, example)
         _keep(entry, model)
     return model
 
@@ -84,9 +84,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _entry(target: Target, example: Tensor, key: str, cache: Path) -> Path:
-    versions = {name: _version(name) for name in ("torch", *TARGETS[target].packages)}
-    facts = json.dumps([_LAYOUT, target, key, list(example.shape[1:]), versions])
+def _entry(ir: IR, example: Tensor, key: str, cache: Path) -> Path:
+    versions = {name: _version(name) for name in ("torch", *WRITERS[ir].packages)}
+    facts = json.dumps([_LAYOUT, ir, key, list(example.shape[1:]), versions])
     return cache.expanduser() / "exports" / hashlib.sha256(facts.encode()).hexdigest()
 
 
@@ -117,7 +117,7 @@ def _keep(entry: Path, model: bytes) -> None:
     os.close(held)  # the session holds the bytes, not the file
 
 
-def _export(target: Target, prefix: nn.Module, example: Tensor) -> bytes:
+def _export(ir: IR, prefix: nn.Module, example: Tensor) -> bytes:
     net = folded(prefix).cpu()
     for layer in net.modules():
         # Of an activation in place torch's exporter makes long detours: 5.1 s instead of 2.0 s for EfficientNet-Lite0.
@@ -125,9 +125,9 @@ def _export(target: Target, prefix: nn.Module, example: Tensor) -> bytes:
             layer.inplace = False  # type: ignore[assignment]
     try:
         with _quiet(), torch.no_grad():
-            return TARGETS[target].write(net, tuple(example.shape[1:]))
+            return WRITERS[ir].write(net, tuple(example.shape[1:]))
     except Exception as error:  # the exporters' errors are of many kinds
-        said = f"The frozen part cannot be exported to {TARGETS[target].name}: {_reason(error)}"
+        said = f"The frozen part cannot be exported to {WRITERS[ir].name}: {_reason(error)}"
         raise UsageError(said, fix=FIX) from error
 
 
@@ -156,11 +156,18 @@ def _onnx(net: nn.Module, shape: tuple[int, ...]) -> bytes:
 
 def _openvino(net: nn.Module, shape: tuple[int, ...]) -> bytes:
     openvino = import_openvino()
-    # Given the module itself, OpenVINO would follow one input through it in half of the time, and whatever the module
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    # Given the module itself, OpenVINO would follow one input through it, which is faster, and whatever the module
     # decides by values would stay as it was decided then; `torch.export` refuses such a module.
     program = torch.export.export(net, (torch.zeros(1, *shape),))
+    # `openvino.convert_model` does the same, tells a server of it where telemetry is on, and changes the root logger.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder.from_exported_program(program)  # held by its name: the frontend does not hold it
+    model = frontend.convert(frontend.load(decoder))
     with tempfile.TemporaryDirectory() as folder:
-        model, file = openvino.convert_model(program), Path(folder, "prefix.xml")
+        file = Path(folder, "prefix.xml")
         openvino.save_model(model, file, compress_to_fp16=False)
         steps, weights = file.read_bytes(), file.with_suffix(".bin").read_bytes()
     return len(steps).to_bytes(_LENGTH, "little") + steps + weights
@@ -174,7 +181,7 @@ def in_two(model: bytes) -> tuple[memoryview, memoryview]:
 
 
 def import_openvino() -> Any:
-    """OpenVINO without its telemetry, which would tell a server of every import and conversion."""
+    """OpenVINO without its telemetry, which would tell a server of every import."""
     held = sys.modules.get("openvino_telemetry")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # absent: OpenVINO does without
     try:
@@ -187,7 +194,7 @@ def import_openvino() -> Any:
 
 
 @dataclass(frozen=True)
-class _Target:
+class _Writer:
     """How a prefix is written: what it is called, what it needs, what writes it, and seconds that it takes.
 
     The seconds are of two cores at 2.8 GHz.
@@ -199,16 +206,16 @@ class _Target:
     seconds: float
 
 
-TARGETS: Mapping[Target, _Target] = {
-    "onnx": _Target("ONNX", ("onnx", "onnxscript"), _onnx, 5.0),
-    "openvino": _Target("OpenVINO's form", ("openvino",), _openvino, 2.0),
+WRITERS: Mapping[IR, _Writer] = {
+    "onnx": _Writer("ONNX", ("onnx", "onnxscript"), _onnx, 4.0),
+    "openvino": _Writer("OpenVINO's form", ("openvino",), _openvino, 2.5),
 }
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's words from the user; its errors are exceptions and come through."""
-    before = logging.root.manager.disable
+    before, handlers = logging.root.manager.disable, logging.root.handlers[:]
     logging.disable(logging.CRITICAL)
     try:
         out = io.StringIO()
@@ -217,3 +224,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        logging.root.handlers[:] = handlers  # a `logging.warning` gives the root one, of the stderr of just then

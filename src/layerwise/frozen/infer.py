@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from layerwise.device import give_back_memory, portions
+from layerwise.device import give_back_memory, pieces
 from layerwise.errors import LayerwiseError, UsageError
-from layerwise.frozen.exports import FIX, TARGETS, exported, is_kept
+from layerwise.frozen.exports import FIX, WRITERS, exported, is_kept
 from layerwise.frozen.folding import folded
 from layerwise.frozen.runtimes import RUNTIMES, Run, Runtime, lacking, require, runtime_run
 
@@ -95,7 +95,7 @@ class _TorchRun:
         # Not inference mode: autograd refuses its tensors, and layers behind the prefix may train on these.
         with torch.no_grad():
             pictures = images.to(self._device, torch.float32, memory_format=torch.channels_last)
-            given = [self._net(part) for part in portions(pictures)]
+            given = [self._net(part) for part in pieces(pictures)]
             parts = [(each,) if isinstance(each, Tensor) else each for each in given]
             return tuple(torch.cat(values).to(images.device, torch.float32) for values in zip(*parts, strict=True))
 
@@ -200,8 +200,7 @@ def choose(
         best = _measured(ours, "torch", example)
         give_back_memory()  # PyTorch's, before a runtime takes its own
         if engine == "auto" and device.type == "cpu":
-            paying = [each for each in RUNTIMES if _pays(each, best, example, images, key, cache)]
-            tried = _faster(paying, best, prefix, example, key, cache)
+            tried = _faster(best, prefix, example, images, key, cache)
             if isinstance(tried, str):
                 note = f"{tried} The frozen part runs in PyTorch."
             else:
@@ -225,30 +224,33 @@ def _asked(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache
 
 
 def _exported_run(runtime: Runtime, prefix: nn.Module, example: Tensor, key: str, cache: Path) -> Run:
-    model = exported(RUNTIMES[runtime].target, prefix, example, key=key, cache=cache)
+    model = exported(RUNTIMES[runtime].ir, prefix, example, key=key, cache=cache)
     return runtime_run(runtime, model, example)
 
 
-def _pays(runtime: Runtime, ours: _Measured, example: Tensor, images: int, key: str, cache: Path) -> bool:
-    """Whether trying a runtime costs little beside what PyTorch would take for all images."""
-    target = RUNTIMES[runtime].target
-    setup = _LOAD_SECONDS if is_kept(target, example, key=key, cache=cache) else TARGETS[target].seconds
-    trying = setup + 2 * len(example) * ours.seconds_per_image
-    return images * ours.seconds_per_image > _WELL_ABOVE * trying
-
-
-def _faster(
-    paying: Sequence[Runtime], ours: _Measured, prefix: nn.Module, example: Tensor, key: str, cache: Path
-) -> _Measured | str:
-    """The first of the runtimes that is faster than PyTorch, which stays where none is; or why none can be used."""
-    reasons = []
-    for runtime in paying:
+def _faster(ours: _Measured, prefix: nn.Module, example: Tensor, images: int, key: str, cache: Path) -> _Measured | str:
+    """The first runtime that pays and is faster than PyTorch, which stays where none is; or why none could be used."""
+    began, reasons, usable = time.perf_counter(), [], False
+    for runtime in RUNTIMES:
+        spent = time.perf_counter() - began
+        if not _pays(runtime, ours, example, images, spent, key, cache):
+            continue
         tried = _tried(runtime, prefix, example, key, cache)
         if isinstance(tried, str):
             reasons.append(tried)
         elif tried.seconds_per_image < ours.seconds_per_image:
             return tried
-    return " ".join(dict.fromkeys(reasons)) if len(reasons) == len(RUNTIMES) else ours
+        else:
+            usable = True
+    return ours if usable or not reasons else " ".join(dict.fromkeys(reasons))
+
+
+def _pays(runtime: Runtime, ours: _Measured, example: Tensor, images: int, spent: float, key: str, cache: Path) -> bool:
+    """Whether trying a runtime, and what was spent on others, costs little beside what PyTorch takes for all images."""
+    ir = RUNTIMES[runtime].ir
+    setup = _LOAD_SECONDS if is_kept(ir, example, key=key, cache=cache) else WRITERS[ir].seconds
+    trying = spent + setup + 2 * len(example) * ours.seconds_per_image
+    return images * ours.seconds_per_image > _WELL_ABOVE * trying
 
 
 def _incomplete(runtime: Runtime) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from layerwise.device import give_back_memory
 from layerwise.errors import UsageError
-from layerwise.frozen.exports import FIX, Target, import_openvino, in_two, missing
+from layerwise.frozen.exports import FIX, IR, import_openvino, in_two, missing
 
 Runtime = Literal["openvino", "onnxruntime"]
 
@@ -116,7 +116,7 @@ def _on_cpu(images: Tensor) -> NDArray[np.float32]:
 @dataclass(frozen=True)
 class _Kind:
     package: str
-    target: Target
+    ir: IR
     make: Callable[[bytes, Sequence[int]], Run]
 
 
@@ -129,7 +129,7 @@ RUNTIMES: Mapping[Runtime, _Kind] = {
 
 def lacking(runtime: Runtime) -> list[str]:
     """The packages that this runtime and the export need and that are not installed."""
-    return missing(RUNTIMES[runtime].target, RUNTIMES[runtime].package)
+    return missing(RUNTIMES[runtime].ir, RUNTIMES[runtime].package)
 
 
 def require(runtime: Runtime) -> None:
@@ -143,7 +143,7 @@ def runtime_run(runtime: Runtime, model: bytes, example: Tensor) -> Run:
 
     Args:
         runtime: its name.
-        model: what `exported` gave for the runtime's target.
+        model: what `exported` gave for the runtime's ir.
         example: images (B, C, H, W); only their size matters, the batch may be another one later.
 
     Raises:

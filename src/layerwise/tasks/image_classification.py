@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from layerwise.data.loader import Batch
-from layerwise.device import Device, portions
+from layerwise.device import Device, pieces
 from layerwise.engine.loop import Metrics
 from layerwise.engine.solve import DECAY, DECAYS, Solver
 from layerwise.engine.update import OptimizerRecipe, Update, parameter_groups
@@ -240,7 +240,7 @@ def answers(
         for batch in batches:
             for blend, found in zip(blends, probabilities, strict=True):
                 with blend(), device.precision():
-                    logits = torch.cat([network(part).float() for part in portions(batch.inputs)])  # (B, classes)
+                    logits = torch.cat([network(part).float() for part in pieces(batch.inputs)])  # (B, classes)
                 found.append(logits.double().softmax(1).cpu().numpy())
             targets.append(batch.targets.cpu().numpy())
     return [np.concatenate(found) for found in probabilities], np.concatenate(targets)

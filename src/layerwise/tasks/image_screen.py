@@ -73,7 +73,7 @@ class Screened:
         low, high: bounds of its 95 % interval.
         log_loss: in nats, in the same cross-validation.
         seconds_per_image: of the forward pass over 32 images, decoding left out; for all networks in PyTorch, unless
-            the recipe asks for ONNX Runtime.
+            the recipe asks for a runtime.
         megabytes: of weights.
         parameters: of the network with a head for these classes.
         engine: what computed the features.
