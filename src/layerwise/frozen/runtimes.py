@@ -143,7 +143,7 @@ def runtime_run(runtime: Runtime, model: bytes, example: Tensor) -> Run:
 
     Args:
         runtime: its name.
-        model: what `exported` gave for the runtime's ir.
+        model: what `exported` gave in the runtime's representation.
         example: images (B, C, H, W); only their size matters, the batch may be another one later.
 
     Raises:
