@@ -20,6 +20,7 @@ NAMES = {
     "throughput": "training samples a second beside Keras on TensorFlow, in one run",
     "memory": "peak memory for 1,000 and 10,000 photographs",
     "frozen": "keeping what a frozen network gives, beside recomputing it and five peers",
+    "pieces": "pictures inferred a few at a time beside whole batches, and activations behind a cut",
     "recurrent": "recurrent training steps: the course's text model beside Keras, unequal lengths beside packing",
     "screen": "screening three networks on flowers, beside their forward passes alone",
     "sequences": "four sets of the UCR and UEA archives, several seeds, beside ridge and the nearest neighbour",

@@ -183,7 +183,8 @@ def in_two(model: bytes) -> tuple[memoryview, memoryview]:
 def import_openvino() -> Any:
     """OpenVINO without its telemetry, which would tell a server of every import."""
     held = sys.modules.get("openvino_telemetry")
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # absent: OpenVINO does without
+    absent: Any = None  # what the import system takes for a package that is not there; OpenVINO does without
+    sys.modules["openvino_telemetry"] = absent
     try:
         import openvino  # optional
     finally:
